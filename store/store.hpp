@@ -1,0 +1,199 @@
+#pragma once
+// The port to durable storage. Facts go in by transactions that are durable when they return; reads come from
+// a second handle. Both block: only the keeper's and the reader's own threads may call them.
+
+#include "protocol/command.hpp"
+#include "protocol/event.hpp"
+#include "protocol/ids.hpp"
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <variant>
+#include <vector>
+
+namespace parlor::store {
+
+// -- facts ------------------------------------------------------------------------------------------
+
+/// A session came to be. Recorded with its first turn.
+struct session_opened {
+  session_key key;
+  std::int64_t at = 0; // wall clock, ms; so are all `at`
+  std::string system_prompt;
+  std::string metadata; // JSON object text or empty
+};
+/// No event of the session numbered above `upto` is told before this is durable.
+struct seq_leased {
+  session_key key;
+  std::uint64_t upto = 0;
+};
+/// A task exists: its request is kept so that it can be run after a restart.
+struct task_accepted {
+  session_key key;
+  std::string task;
+  std::int64_t at = 0;
+  std::uint64_t seq = 0;
+  model_settings settings;
+  std::string message_id; // of the user's message, which becomes part of the history with this fact
+  message said;
+  idempotency once; // refused as a duplicate if the scope and key are known and not older than 24 h
+};
+struct task_started {
+  std::string task;
+  std::int64_t at = 0;
+  std::uint64_t seq = 0;
+};
+/// More of a running task: its text and log (protocol/task_log.hpp) since the last checkpoint.
+struct task_checkpoint {
+  std::string task;
+  std::int64_t at = 0;
+  std::string text;
+  std::string log;
+};
+/// A task has ended. Its answer (if end.message_id is not empty) joins the history and the session's counters
+/// grow, by one UPDATE that adds.
+struct task_ended {
+  session_key key;
+  std::string task;
+  std::int64_t at = 0;
+  std::uint64_t seq = 0;
+  outcome end;
+  std::string answer_extra; // `extra` of the answer's message: tool calls
+  std::string text; // since the last checkpoint, all attempts
+  std::string log;  // since the last checkpoint
+};
+/// One ended attempt, always.
+struct usage_recorded {
+  std::string task;
+  std::uint32_t attempt = 1;
+  std::string model;
+  std::int64_t at = 0;
+  usage used;
+  errc error = errc::none;
+};
+/// The history, tasks and texts are gone from disk with this; so is the session's row. An expired session
+/// keeps its ended tasks, readable until they are old enough to be pruned.
+struct session_removed {
+  session_key key;
+  std::int64_t at = 0;
+  bool expired = false;
+};
+using fact = std::variant<session_opened, seq_leased, task_accepted, task_started, task_checkpoint, task_ended,
+                          usage_recorded, session_removed>;
+
+/// Facts that hold together or not at all.
+using fact_group = std::vector<fact>;
+
+/// What became of a group.
+struct group_result {
+  enum class kind : std::uint8_t {
+    durable,
+    duplicate, // the idempotency key is known with the same fingerprint: `task` and `session` name the first
+    mismatch,  // known with another fingerprint
+  } what = kind::durable;
+  std::string task;
+  std::string session;
+};
+
+// -- what is read -----------------------------------------------------------------------------------
+
+struct stored_task {
+  task_view view;          // view.text: all that is known of the last attempt's text
+  session_key key;
+  model_settings settings; // as accepted
+  std::string message_id;  // of the user's message
+  std::uint64_t accepted_seq = 0;
+  std::uint64_t started_seq = 0; // 0: not started
+  std::uint64_t ended_seq = 0;   // 0: not ended
+  std::int64_t started_at = 0;
+  std::int64_t ended_at = 0;
+  std::string text; // of all attempts, in order
+  std::string log;  // protocol/task_log.hpp
+};
+
+struct stored_session {
+  session_view view;
+  session_key key;
+  std::string system_prompt;
+  std::string metadata;
+  std::uint64_t first_seq = 1; // the first number this session used
+  std::uint64_t lease = 0;     // every number up to this may have been used
+};
+
+/// What a session actor needs to begin: either it exists, or where its numbers may start.
+struct session_image {
+  std::optional<stored_session> session;
+  std::uint64_t first_free_seq = 1; // for a new one: above every number a removed session may have used
+  std::vector<history_message> history; // oldest first, at most the newest `history_limit`
+  std::vector<stored_task> open_tasks;  // not ended, in order of arrival
+};
+
+struct session_page {
+  std::vector<session_view> sessions; // most recently used first
+  std::int64_t total = 0;
+  std::string next_cursor; // empty: no more
+};
+struct message_page {
+  std::vector<history_message> messages; // oldest first
+  std::string next_before; // pass as `before` for the page of older ones; empty: no more
+};
+
+// -- the port ---------------------------------------------------------------------------------------
+
+/// `full`: no space; nothing was recorded, reads still work, later writes may succeed.
+/// `broken`: nothing may be acknowledged any more; the process must end (promise 9).
+struct store_error : std::runtime_error {
+  enum class kind : std::uint8_t { full, broken } what_kind;
+  store_error(kind k, const std::string& text) : std::runtime_error{text}, what_kind{k} {}
+};
+
+/// The only one that writes. Lives on one thread.
+class writer {
+public:
+  virtual ~writer() = default;
+  /// One transaction; durable when it returns. Throws store_error; then none of the groups is recorded.
+  virtual std::vector<group_result> apply(std::span<const fact_group> groups) = 0;
+  /// Removes ended tasks and idempotency keys that are older than these moments (wall clock, ms), at most
+  /// `limit` of each, and returns how many. Call again while it returns `limit`.
+  virtual std::size_t prune(std::int64_t tasks_before, std::int64_t keys_before, std::size_t limit) = 0;
+  /// Moves the write-ahead log into the file if it has grown; cheap when it has not. Call in idle moments.
+  virtual void checkpoint() = 0;
+};
+
+/// Sees everything that apply() has returned for. Lives on one thread, not necessarily the writer's.
+class reader {
+public:
+  virtual ~reader() = default;
+  virtual session_image load_session(const session_key& key, std::size_t history_limit) = 0;
+  virtual std::optional<stored_session> find_session(const session_key& key) = 0;
+  virtual std::optional<stored_task> find_task(const std::string& tenant, const std::string& task) = 0;
+  /// Tasks of the session that have an event numbered above `after`, by accepted_seq; at most `limit`.
+  virtual std::vector<stored_task> tasks_after(const session_key& key, std::uint64_t after, std::size_t limit) = 0;
+  virtual session_page list_sessions(const std::string& tenant, std::size_t limit, const std::string& page) = 0;
+  virtual std::optional<message_page> list_messages(const session_key& key, std::size_t limit,
+                                                    const std::string& before) = 0;
+  virtual std::int64_t count_sessions() = 0;
+  /// Sessions that have a task which has not ended: found at start-up.
+  virtual std::vector<session_key> unfinished_sessions() = 0;
+  /// Sessions last used before `moment` (wall clock, ms), at most `limit`.
+  virtual std::vector<session_key> idle_sessions(std::int64_t moment, std::size_t limit) = 0;
+  /// Usage records of a task, by attempt.
+  virtual std::vector<usage_recorded> usage_of(const std::string& task) = 0;
+};
+
+/// Opens or creates the file (":memory:" is refused: two handles would see two stores), migrates it, and
+/// refuses a newer schema or a second process with a clear error (std::runtime_error).
+class store {
+public:
+  virtual ~store() = default;
+  virtual const std::string& epoch() const noexcept = 0; // made once, when the store was created
+  virtual std::unique_ptr<writer> open_writer() = 0;     // at most one at a time
+  virtual std::unique_ptr<reader> open_reader() = 0;
+};
+std::unique_ptr<store> open_sqlite(const std::string& path);
+
+} // namespace parlor::store
