@@ -1,0 +1,193 @@
+#pragma once
+// The rules of one session as a pure machine: what is recorded, what is told, what runs, in which
+// order. Inputs are calls with the time as a value; outputs are effects for the session actor to
+// perform. No CAF, no clock, no I/O. It sits beside the actors because its facts are the store's.
+
+#include "protocol/command.hpp"
+#include "protocol/event.hpp"
+#include "protocol/task_log.hpp"
+#include "store/store.hpp"
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+namespace parlor {
+
+struct session_limits {
+  std::size_t max_turns = 16;          // waiting and running
+  std::int64_t token_budget = 100'000; // of the history that is sent upstream
+  bool retry_interrupted =
+      true; // a task whose server died is run again, or fails with `interrupted`
+  std::size_t recent_events = 1024; // kept in memory once their task has ended
+  std::uint64_t lease_block = 4096; // event numbers taken from the store at once
+};
+
+/// What a task actor is given to do.
+struct task_order {
+  task_header_ptr header;
+  std::vector<message> messages;
+  model_settings settings;
+  std::uint32_t first_attempt = 1;
+};
+using task_order_ptr = std::shared_ptr<const task_order>;
+
+// -- effects
+// ----------------------------------------------------------------------------------------
+
+/// Make the group durable, then call durable() or refused() with the ticket.
+struct record_effect {
+  std::uint64_t ticket;
+  store::fact_group group;
+};
+/// Tell every watcher. Effects of this kind come in the order of seq.
+struct publish_effect {
+  event_ptr what;
+};
+struct run_effect {
+  task_order_ptr order;
+};
+struct stop_effect {}; // the running task
+/// Answer the request that came with this promise.
+struct answer_effect {
+  std::uint64_t promise;
+  refusal why; // code none: yes
+  std::string task;
+  std::string session;
+  std::uint64_t accepted_seq = 0;
+  bool replayed = false;
+};
+struct retire_effect {}; // the session is gone
+using effect = std::variant<record_effect, publish_effect, run_effect, stop_effect, answer_effect,
+                            retire_effect>;
+using effects = std::vector<effect>;
+
+class conversation {
+public:
+  conversation(session_key key, session_limits limits, store::session_image image,
+               std::int64_t now);
+
+  /// Goes on with what a dead server left open. Once, before anything else.
+  effects resume(std::int64_t now);
+
+  effects submit(turn_request turn, std::uint64_t promise, std::int64_t now);
+  effects cancel(const std::string& task, std::uint64_t promise, std::int64_t now);
+  effects remove(bool expired, std::uint64_t promise, std::int64_t now);
+
+  // from the keeper, in the order of the tickets
+  effects durable(std::uint64_t ticket, const store::group_result& result, std::int64_t now);
+  effects refused(std::uint64_t ticket, errc why, std::int64_t now);
+
+  // from the running task; other tasks' reports are ignored
+  effects delta(const std::string& task, std::string text, std::int64_t now);
+  effects retrying(const std::string& task, std::uint32_t attempt, std::uint32_t delay_ms,
+                   bool discard, std::int64_t now);
+  effects attempt_ended(const std::string& task, std::uint32_t attempt, usage used, errc error,
+                        std::int64_t now);
+  effects finished(const std::string& task, outcome end, std::string answer_extra,
+                   std::int64_t now);
+
+  /// What was noted since the last checkpoint of the running task; call about once a second.
+  effects checkpoint(std::int64_t now);
+
+  // -- observers --
+  bool exists() const noexcept { return exists_; }
+  bool idle() const noexcept {
+    return !running_ && queue_.empty() && outgoing_.empty() && waiting_.empty();
+  }
+  bool removed() const noexcept { return removing_; }
+  session_view view() const;
+  std::optional<task_view> task(const std::string& id) const; // waiting, running or recent
+  /// Every told event numbered `first_recent()` or above is in recent().
+  std::uint64_t first_recent() const noexcept { return first_recent_; }
+  const std::deque<event_ptr>& recent() const noexcept { return recent_; }
+  std::uint64_t last_told() const noexcept { return last_told_; }
+  std::uint64_t first_seq() const noexcept { return first_seq_; }
+  std::int64_t last_accessed() const noexcept { return last_accessed_; }
+
+private:
+  struct turn_state {
+    turn_request request;
+    task_header_ptr header;
+    std::uint64_t accepted_seq = 0;
+    std::uint32_t first_attempt = 1;
+    bool resumed = false; // by a restart: the retry has still to be announced
+  };
+  struct run_state {
+    turn_state turn;
+    std::uint64_t start_ticket = 0; // the task begins when this is durable
+    bool begun = false;
+    bool stopping = false;
+    task_log log{0, 0};
+    std::string text; // of this attempt
+    std::uint32_t attempt = 1;
+    std::uint32_t progress = 0;
+    std::uint32_t dropped = 0;
+    std::int64_t tokens = 0;
+    std::int64_t progress_at = 0;
+    std::int64_t updated_at = 0;
+    std::vector<std::uint64_t> cancel_promises;
+  };
+  struct pending_event {
+    event_ptr what;
+    std::uint64_t gate; // told once this ticket is durable; 0: at once
+  };
+  struct waiting_record { // what happens when a ticket comes back
+    enum class kind { lease, accept, start, other, end, remove } what = kind::other;
+    std::uint64_t lease = 0;
+    std::uint64_t promise = 0;
+    bool opens = false; // the session came to be with this ticket
+    std::string task;
+    std::vector<std::uint64_t> promises;
+    store::fact_group again; // end: recorded again if the store was full
+  };
+
+  std::shared_ptr<event> make(event_kind kind, const task_header_ptr& task, std::int64_t now);
+  void tell(event_ptr e, std::uint64_t gate, effects& out);
+  void release(effects& out);
+  void lease(effects& out);
+  std::uint64_t record(store::fact_group group, waiting_record note, effects& out);
+  void start_next(effects& out, std::int64_t now);
+  void begin(effects& out, std::int64_t now);
+  void report_progress(effects& out, std::int64_t now);
+  void end_unstarted(turn_state t, errc why, std::vector<std::uint64_t> promises, effects& out,
+                     std::int64_t now);
+  void conclude(const turn_state& t, outcome end, std::string extra, std::string text,
+                std::string log, std::vector<std::uint64_t> promises, effects& out,
+                std::int64_t now);
+  void trim();
+
+  session_key key_;
+  session_limits limits_;
+  bool exists_ = false;
+  bool removing_ = false;
+  std::int64_t created_at_ = 0;
+  std::int64_t last_accessed_ = 0;
+  std::int64_t message_count_ = 0;
+  std::int64_t total_tokens_ = 0;
+  std::int64_t question_count_ = 0;
+  std::string system_prompt_;
+  std::vector<history_message> history_;
+  std::vector<store::stored_task> left_open_;
+
+  std::uint64_t first_seq_ = 1;
+  std::uint64_t next_seq_ = 1;
+  std::uint64_t lease_ = 0;         // asked for
+  std::uint64_t durable_lease_ = 0; // granted
+  std::uint64_t next_ticket_ = 1;
+  std::uint64_t durable_ticket_ = 0;
+  std::map<std::uint64_t, waiting_record> waiting_;
+  std::deque<pending_event> outgoing_;
+  std::deque<turn_state> queue_;
+  std::optional<run_state> running_;
+
+  std::deque<event_ptr> recent_;
+  std::uint64_t first_recent_ = 1;
+  std::uint64_t last_told_ = 0;
+};
+
+} // namespace parlor

@@ -1,0 +1,90 @@
+#pragma once
+// Between HTTP and the sessions: who watches which session, in which dialect, up to which event.
+// One of several, partitioned by session.
+//
+// Thread: the pool. Encodes an event once for all watchers of one dialect and language. A watcher
+// whose connection does not keep up is a cursor and nothing else: it is told nothing until it has
+// drained, then gets what it missed with the pieces of the answer merged; beyond a limit it is cut,
+// and may come back with its cursor.
+
+#include "actors/interfaces.hpp"
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <unordered_map>
+#include <unordered_set>
+
+namespace parlor {
+
+struct edge_options {
+  std::string epoch;
+  std::function<door_actor(const session_key&)> door; // the lobby of that session
+  archive_actor archive;
+  std::function<std::int64_t()> wall; // ms since the epoch
+  std::function<bool()> draining;
+  std::size_t max_catch_up = 4 * 1024 * 1024; // bytes a slow watcher may be behind before it is cut
+};
+
+/// Counted for operators; any thread.
+struct edge_stats {
+  std::atomic<std::uint64_t> delivered{0};
+  std::atomic<std::int64_t> watchers{0};
+  std::atomic<std::uint64_t> resumed{0};
+  std::atomic<std::uint64_t> resets{0};
+  std::atomic<std::uint64_t> cut{0};
+};
+edge_stats& stats_of_edges();
+
+struct watcher {
+  std::uint64_t id = 0;
+  visit_ptr visit;
+  session_key key;
+  std::string task;       // only its events; "" = all of the session
+  std::uint64_t seen = 0; // seq of the last event handed to the connection
+  bool open = false;      // the head has been sent
+  bool live = false;      // events go to it as they come
+  bool behind = false;    // waits for its connection to drain
+  bool listening = false; // counted by the session
+  bool fresh = true;      // has no cursor of its own
+};
+
+struct edge_state {
+  explicit edge_state(edge_actor::pointer me) : self{me} {}
+  static inline const char* name = "edge";
+  edge_actor::pointer self;
+  edge_options options;
+  std::uint64_t next_id = 1;
+  std::unordered_map<std::uint64_t, watcher> watchers;
+  std::unordered_map<session_key, std::unordered_set<std::uint64_t>> by_session;
+
+  void serve(const visit_ptr& v);
+  void submit(const visit_ptr& v);
+  void accepted(const visit_ptr& v, const session_answer& a, std::uint64_t id);
+  void with_task(const visit_ptr& v);
+  void task_found(const visit_ptr& v, const store::stored_task& t);
+  void replay_ended(const visit_ptr& v, const store::stored_task& t);
+  void watch(const visit_ptr& v, session_key key, std::string task, std::optional<cursor> after,
+             bool fresh);
+  void watching(std::uint64_t id, const session_answer& a);
+  void page(const visit_ptr& v);
+  void on_event(const published& p);
+  void give(watcher& w, const event_ptr& e, http::chunk block);
+  void answer_json(watcher& w, const event& last);
+  void open(watcher& w, const task_view* task, bool fresh);
+  void catch_up(std::uint64_t id);
+  void end(std::uint64_t id, bool close);
+  void unwatch(const session_key& key);
+  void refuse(const visit& v, const refusal& why);
+  void news(const exchange_news& n);
+  watcher& add(const visit_ptr& v, session_key key, std::string task);
+  template <class F>
+  void ask(session_ask_ptr what, const visit_ptr& v, F then);
+};
+
+edge_actor::behavior_type edge(edge_actor::stateful_pointer<edge_state> self, edge_options options);
+
+/// The pieces of an answer that follow one another become one; nothing else changes. Pure.
+std::vector<event_ptr> merge_deltas(const std::vector<event_ptr>& events);
+
+} // namespace parlor

@@ -1,0 +1,38 @@
+#include "actors/edge_answers.hpp"
+
+#include "protocol/dialects/generate_async.hpp"
+#include "protocol/problem.hpp"
+
+namespace parlor {
+
+void respond_json(const visit& v, unsigned status, std::string body,
+                  std::vector<http::header> more) {
+  http::response r;
+  r.status = status;
+  r.headers = v.headers;
+  r.headers.push_back({"Content-Type", "application/json; charset=utf-8"});
+  for (auto& h : more)
+    r.headers.push_back(std::move(h));
+  r.body = std::move(body);
+  v.exchange->respond(std::move(r));
+}
+
+void respond_refusal(const visit& v, const refusal& why) {
+  using kind = visit::kind;
+  http::response r;
+  r.status = static_cast<unsigned>(describe(why.code).http_status);
+  r.headers = v.headers;
+  if (why.retry_after_s > 0)
+    r.headers.push_back({"Retry-After", std::to_string(why.retry_after_s)});
+  if (v.what == kind::generate || v.what == kind::generate_poll ||
+      v.what == kind::generate_cancel) {
+    r.headers.push_back({"Content-Type", "application/json; charset=utf-8"});
+    r.body = generate_async::error_json(why.code, why.detail, v.lang);
+  } else {
+    r.headers.push_back({"Content-Type", std::string{problem_content_type}});
+    r.body = problem_json(why, v.lang, v.request_id);
+  }
+  v.exchange->respond(std::move(r));
+}
+
+} // namespace parlor

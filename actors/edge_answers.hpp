@@ -1,0 +1,15 @@
+#pragma once
+// The whole answers that the edge gives: refusals and JSON pages, in the dialect of the request.
+// Pure but for the exchange.
+
+#include "actors/messages.hpp"
+
+namespace parlor {
+
+void respond_json(const visit& v, unsigned status, std::string body,
+                  std::vector<http::header> more = {});
+/// In the shape of the visit's dialect: generate-async has its own, everything else is a problem
+/// document.
+void respond_refusal(const visit& v, const refusal& why);
+
+} // namespace parlor

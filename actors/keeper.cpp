@@ -1,0 +1,119 @@
+#include "actors/keeper.hpp"
+
+#include "actors/instrument.hpp"
+
+namespace parlor {
+
+namespace {
+
+constexpr auto tidy_every = std::chrono::seconds{5};
+constexpr std::size_t prune_at_once = 200;
+
+recorded_ptr failure(errc code) {
+  auto r = std::make_shared<recorded>();
+  r->error = code;
+  return r;
+}
+
+} // namespace
+
+void keeper_state::commit() {
+  if (groups.empty())
+    return;
+  auto now = std::exchange(groups, {});
+  auto who = std::exchange(promises, {});
+  auto refuse_all = [&](errc code) {
+    for (auto& p : who)
+      p.deliver(failure(code));
+  };
+  if (broken)
+    return refuse_all(errc::store_failed);
+  try {
+    auto results = writer->apply(now);
+    for (std::size_t i = 0; i < who.size(); ++i) {
+      auto r = std::make_shared<recorded>();
+      r->result = std::move(results[i]);
+      who[i].deliver(recorded_ptr{std::move(r)});
+    }
+  } catch (const store::store_error& e) {
+    if (e.what_kind == store::store_error::kind::full)
+      return refuse_all(errc::store_full);
+    broken = true; // promise 9: after this nothing more is acknowledged
+    refuse_all(errc::store_failed);
+    options.on_broken(e.what());
+  }
+}
+
+keeper_actor::behavior_type keeper(keeper_actor::stateful_pointer<keeper_state> self,
+                                   std::shared_ptr<store::writer> writer, keeper_options options) {
+  guard(actor_kind::keeper, self);
+  auto& st = self->state;
+  st.writer = std::move(writer);
+  st.options = std::move(options);
+  self->delayed_send(self, tidy_every, tidy_store{});
+  return {
+      observed(actor_kind::keeper, self,
+               [self](const fact_group_ptr& group) -> caf::typed_response_promise<recorded_ptr> {
+                 auto& s = self->state;
+                 auto promise = self->template make_response_promise<recorded_ptr>();
+                 s.groups.push_back(*group);
+                 s.promises.push_back(promise);
+                 if (s.groups.size() >= s.options.batch) {
+                   s.commit();
+                 } else if (!s.scheduled) {
+                   s.scheduled = true;
+                   self->send(self,
+                              commit_now{}); // behind everything that is in the mailbox already
+                 }
+                 return promise;
+               }),
+      observed(actor_kind::keeper, self,
+               [self](const commit_now&) {
+                 self->state.scheduled = false;
+                 self->state.commit();
+               }),
+      observed(actor_kind::keeper, self,
+               [self](const tidy_store&) {
+                 auto& s = self->state;
+                 s.commit();
+                 auto wall = s.options.wall();
+                 auto more = false;
+                 try {
+                   if (!s.broken) {
+                     more = s.writer->prune(wall - s.options.task_retention.count(),
+                                            wall - s.options.key_retention.count(),
+                                            prune_at_once) >= prune_at_once;
+                     s.writer->checkpoint();
+                   }
+                 } catch (const store::store_error& e) {
+                   if (e.what_kind == store::store_error::kind::broken) {
+                     s.broken = true;
+                     s.options.on_broken(e.what());
+                   }
+                 }
+                 self->delayed_send(self,
+                                    more ? caf::timespan{std::chrono::milliseconds{10}}
+                                         : caf::timespan{tidy_every},
+                                    tidy_store{});
+               }),
+  };
+}
+
+archive_actor::behavior_type archive(archive_actor::pointer self,
+                                     std::shared_ptr<store::reader> reader) {
+  guard(actor_kind::archive, self);
+  return {
+      observed(actor_kind::archive, self,
+               [reader](const store_query_ptr& query) -> store_reply_ptr {
+                 auto r = std::make_shared<store_reply>();
+                 try {
+                   r->value = query->ask(*reader);
+                 } catch (const std::exception&) {
+                   r->value.reset(); // the asker says store_failed
+                 }
+                 return r;
+               }),
+  };
+}
+
+} // namespace parlor

@@ -1,0 +1,76 @@
+#include "actors/lobby.hpp"
+
+namespace parlor {
+
+void lobby_state::expire_stored() {
+  if (world->idle_expiry.count() == 0)
+    return;
+  auto query = std::make_shared<store_query>();
+  auto before = world->wall() - world->idle_expiry.count();
+  query->ask = [before](store::reader& r) -> std::any { return r.idle_sessions(before, 500); };
+  self->request(world->archive, std::chrono::seconds{30}, store_query_ptr{std::move(query)})
+      .then(
+          [this](const store_reply_ptr& reply) {
+            if (auto* keys = std::any_cast<std::vector<session_key>>(&reply->value))
+              for (auto& k : *keys) {
+                if (std::hash<session_key>{}(k) % options.partitions != options.partition)
+                  continue;
+                auto ask = std::make_shared<session_ask>();
+                ask->what = session_ask::kind::expire;
+                ask->key = k;
+                caf::anon_send(lobby_actor{self}, session_ask_ptr{std::move(ask)});
+              }
+          },
+          [](caf::error&) { /* tried again at the next sweep */ });
+}
+
+lobby_actor::behavior_type lobby(lobby_actor::stateful_pointer<lobby_state> self,
+                                 session_world_ptr world, lobby_options options) {
+  guard(actor_kind::lobby, self);
+  self->state.world = std::move(world);
+  self->state.options = options;
+  self->set_down_handler([self](caf::down_msg& m) {
+    auto& s = self->state;
+    if (auto i = s.keys.find(m.source); i != s.keys.end()) {
+      s.sessions.erase(i->second);
+      s.keys.erase(i);
+    }
+  });
+  if (self->state.world->idle_expiry.count() > 0)
+    self->delayed_send(self, caf::timespan{options.sweep_every}, sweep{});
+  return {
+      observed(actor_kind::lobby, self,
+               [self](const session_ask_ptr& ask) -> caf::delegated<session_answer_ptr> {
+                 auto& s = self->state;
+                 auto i = s.sessions.find(ask->key);
+                 if (i == s.sessions.end()) {
+                   auto made =
+                       self->spawn<caf::monitored>(session, s.world, ask->key, lobby_actor{self});
+                   s.keys.emplace(made.address(), ask->key);
+                   i = s.sessions.emplace(ask->key, lobby_state::entry{made, 0}).first;
+                 }
+                 ++i->second.sent;
+                 return self->delegate(i->second.actor, ask);
+               }),
+      observed(actor_kind::lobby, self,
+               [self](const leave& l) -> bool {
+                 auto& s = self->state;
+                 auto i = s.sessions.find(l.key);
+                 if (i == s.sessions.end() || i->second.actor != self->current_sender())
+                   return true;
+                 if (i->second.sent != l.received)
+                   return false; // a request is on its way to it
+                 s.keys.erase(i->second.actor.address());
+                 self->demonitor(i->second.actor.address());
+                 s.sessions.erase(i);
+                 return true;
+               }),
+      observed(actor_kind::lobby, self,
+               [self](const sweep&) {
+                 self->state.expire_stored();
+                 self->delayed_send(self, caf::timespan{self->state.options.sweep_every}, sweep{});
+               }),
+  };
+}
+
+} // namespace parlor

@@ -1,0 +1,207 @@
+#pragma once
+// What actors say to each other. Payloads that are large or shared travel as shared_ptr<const T>:
+// one message to many receivers is then no copy. "Unsafe" means only: never over a network.
+
+#include "actors/conversation.hpp"
+#include "http/exchange.hpp"
+#include "llm/limiter.hpp"
+#include "llm/provider.hpp"
+#include "protocol/dialects/dialect.hpp"
+#include "store/store.hpp"
+
+#include <caf/all.hpp>
+
+#include <any>
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+namespace parlor {
+
+// -- sessions
+// -----------------------------------------------------------------------------------------
+
+/// Something that happened in a session, for those who listen to it.
+struct published {
+  std::shared_ptr<const session_key> key;
+  event_ptr what;
+};
+/// Receives what happens in the sessions that it listens to.
+using listener_actor = caf::typed_actor<caf::reacts_to<published>>;
+
+/// A request to a session. The lobby finds the session; the session answers.
+struct session_ask {
+  enum class kind : std::uint8_t {
+    submit,  // take a turn; with `listener`, events from its acceptance on are published there
+    watch,   // tell what happened after the cursor, then publish live to `listener`
+    cancel,  // end `task`; answered when that is durable
+    remove,  // delete the session; answered when that is durable
+    expire,  // like remove, if it has been idle for long enough
+    look,    // the views of the session and of `task`
+    unwatch, // stop publishing to `listener` (once for each watch or submit that was answered yes
+             // and not ended)
+    wake,    // load, and go on with what a dead server left open
+  } what = kind::look;
+  session_key key;
+  turn_request turn;           // submit
+  std::string task;            // cancel, look; watch: only its events ("" = all of the session)
+  std::optional<cursor> after; // watch; none: all of the task, or for a session only what comes
+  listener_actor listener;     // may be empty
+};
+using session_ask_ptr = std::shared_ptr<const session_ask>;
+
+struct session_answer {
+  refusal why{errc::none, {}, {}, 0};
+  std::string task;
+  std::string session;
+  bool replayed = false;      // submit: an earlier request with the same key made this task
+  bool reset = false;         // watch: the cursor cannot be honoured; the views are the snapshot
+  bool ended = false;         // watch: nothing follows the events
+  std::uint64_t last_seq = 0; // submit: of the event before the task's first
+  std::vector<event_ptr> events;
+  std::optional<task_view> the_task;
+  std::optional<session_view> the_session;
+};
+using session_answer_ptr = std::shared_ptr<const session_answer>;
+
+struct session_alarm {
+  std::uint64_t generation;
+};
+struct checkpoint_alarm {
+  std::uint64_t generation;
+};
+/// From a session to its lobby: may I leave memory? Yes only if I have seen all `received` that you
+/// sent me.
+struct leave {
+  session_key key;
+  std::uint64_t received;
+};
+struct sweep {};
+
+// -- tasks
+// --------------------------------------------------------------------------------------------
+
+struct task_delta {
+  std::string text;
+};
+struct task_retrying {
+  std::uint32_t attempt;
+  std::uint32_t delay_ms;
+  bool discard;
+};
+struct task_attempt_ended {
+  std::uint32_t attempt;
+  usage used;
+  errc error;
+};
+struct task_over {
+  outcome end; // without content: the session has seen the pieces
+  std::string answer_extra;
+};
+/// What a task tells its session, in order; nothing follows task_over.
+struct task_report {
+  std::string task;
+  std::variant<task_delta, task_retrying, task_attempt_ended, task_over> what;
+};
+/// News of a provider call; `attempt` tells old ones from the present one.
+struct call_news {
+  std::uint32_t attempt;
+  llm::call_event what;
+};
+struct call_granted {
+  std::uint32_t attempt;
+};
+struct task_alarm {
+  std::uint64_t generation;
+};
+struct retry_now {
+  std::uint32_t attempt;
+};
+struct stop_task {};
+
+// -- store
+// --------------------------------------------------------------------------------------------
+
+using fact_group_ptr = std::shared_ptr<const store::fact_group>;
+struct recorded {
+  store::group_result result;
+  errc error = errc::none;
+};
+using recorded_ptr = std::shared_ptr<const recorded>;
+struct commit_now {};
+struct tidy_store {};
+
+/// A question to the store, answered by what `ask` returns. One message for all reads: each place
+/// that needs one says what it needs, next to where it uses it.
+struct store_query {
+  std::function<std::any(store::reader&)> ask;
+};
+using store_query_ptr = std::shared_ptr<const store_query>;
+struct store_reply {
+  std::any value; // empty: the store failed
+};
+using store_reply_ptr = std::shared_ptr<const store_reply>;
+
+// -- edge
+// ---------------------------------------------------------------------------------------------
+
+/// One HTTP request as the edge serves it: read by a dialect, not yet done.
+struct visit {
+  enum class kind : std::uint8_t {
+    chat,            // POST /api/chat
+    chat_stream,     // POST /api/chat/stream
+    generate,        // POST /api/generate-async
+    generate_poll,   // GET  /api/generate-async/{id}
+    task_stream,     // GET  …/stream, /api/tasks/{id}/events
+    generate_cancel, // DELETE /api/generate-async/{id}
+    sessions,        // GET /api/sessions
+    session,         // GET /api/sessions/{id}
+    messages,        // GET /api/sessions/{id}/messages
+    session_stream,  // GET /api/sessions/{id}/events
+    remove,          // DELETE /api/sessions/{id}
+    health,          // GET /health
+  } what = kind::health;
+  http::exchange_ptr exchange;
+  std::string request_id;
+  language lang = language::en;
+  session_key key;
+  turn_request turn;
+  std::string task;
+  std::optional<cursor> after;
+  const stream_shape* shape = nullptr;
+  std::size_t limit = 50;
+  std::string page;
+  std::string if_none_match;
+  std::vector<http::header> headers; // of every answer: CORS
+};
+using visit_ptr = std::shared_ptr<const visit>;
+struct exchange_news {
+  std::uint64_t watcher;
+  http::signal what;
+};
+
+} // namespace parlor
+
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::published)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::session_ask_ptr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::session_answer_ptr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::session_alarm)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::checkpoint_alarm)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::leave)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::sweep)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::task_report)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::call_news)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::call_granted)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::task_alarm)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::retry_now)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::stop_task)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::fact_group_ptr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::recorded_ptr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::commit_now)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::tidy_store)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::store_query_ptr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::store_reply_ptr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::visit_ptr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::exchange_news)

@@ -1,0 +1,469 @@
+#include "actors/session.hpp"
+
+#include "actors/replay.hpp"
+
+#include <algorithm>
+
+namespace parlor {
+
+namespace {
+
+constexpr auto store_timeout = std::chrono::seconds{30};
+
+session_answer_ptr refusal_answer(errc code) {
+  auto a = std::make_shared<session_answer>();
+  a->why.code = code;
+  return a;
+}
+
+} // namespace
+
+// -- loading
+// ------------------------------------------------------------------------------------------
+
+void session_state::receive(const session_ask_ptr& ask,
+                            caf::typed_response_promise<session_answer_ptr> promise) {
+  ++received;
+  ++touched;
+  last_active = self->clock().now();
+  if (talk)
+    return handle(*ask, std::move(promise));
+  stash.emplace_back(ask, std::move(promise));
+  if (!loading)
+    load();
+}
+
+void session_state::load() {
+  loading = true;
+  auto query = std::make_shared<store_query>();
+  query->ask = [key = *key, limit = world->history_limit](store::reader& r) -> std::any {
+    return r.load_session(key, limit);
+  };
+  auto failed = [this] {
+    loading = false;
+    for (auto& [ask, promise] : std::exchange(stash, {}))
+      promise.deliver(refusal_answer(errc::store_failed));
+    arm();
+  };
+  self->request(world->archive, store_timeout, store_query_ptr{std::move(query)})
+      .then(
+          [this, failed](const store_reply_ptr& reply) {
+            if (auto* image = std::any_cast<store::session_image>(&reply->value))
+              loaded(*image);
+            else
+              failed();
+          },
+          [failed](caf::error&) { failed(); });
+}
+
+void session_state::loaded(store::session_image image) {
+  loading = false;
+  auto now = world->wall();
+  talk.emplace(*key, world->limits, std::move(image), now);
+  perform(talk->resume(now));
+  for (auto& [ask, promise] : std::exchange(stash, {}))
+    handle(*ask, std::move(promise));
+  arm();
+}
+
+// -- asks
+// ---------------------------------------------------------------------------------------------
+
+std::uint64_t session_state::keep(caf::typed_response_promise<session_answer_ptr> promise,
+                                  listener_actor listener) {
+  auto id = next_promise++;
+  promises.emplace(id, kept{std::move(promise), std::move(listener)});
+  return id;
+}
+
+void session_state::handle(const session_ask& ask,
+                           caf::typed_response_promise<session_answer_ptr> promise) {
+  using kind = session_ask::kind;
+  switch (ask.what) {
+  case kind::submit:
+    return submit(ask, std::move(promise));
+  case kind::watch:
+    return watch(ask, std::move(promise));
+  case kind::cancel:
+    return perform(talk->cancel(ask.task, keep(std::move(promise)), world->wall()));
+  case kind::expire:
+    if (!talk->idle() || !listeners.empty() ||
+        world->wall() - talk->last_accessed() < world->idle_expiry.count()) {
+      promise.deliver(refusal_answer(errc::session_busy));
+      return;
+    }
+    return perform(talk->remove(true, keep(std::move(promise)), world->wall()));
+  case kind::remove:
+    return perform(talk->remove(false, keep(std::move(promise)), world->wall()));
+  case kind::unwatch:
+    drop_listener(ask.listener);
+    promise.deliver(refusal_answer(errc::none));
+    return;
+  case kind::wake:
+    promise.deliver(refusal_answer(errc::none));
+    return;
+  case kind::look:
+    return look(ask, std::move(promise));
+  }
+}
+
+void session_state::submit(const session_ask& ask,
+                           caf::typed_response_promise<session_answer_ptr> promise) {
+  auto turn = ask.turn;
+  auto model = world->find_model(turn.settings.model);
+  if (!model) {
+    promise.deliver(refusal_answer(errc::unknown_model));
+    return;
+  }
+  if (turn.settings.model.empty())
+    turn.settings.model = model->name;
+  auto ticket = model->limit->admit();
+  if (!ticket) {
+    auto a = std::make_shared<session_answer>();
+    a->why = {errc::saturated, {}, {}, 1};
+    promise.deliver(session_answer_ptr{std::move(a)});
+    return;
+  }
+  tickets.emplace(turn.task_id, std::move(ticket));
+  if (ask.listener)
+    listen(ask.listener);
+  perform(talk->submit(std::move(turn), keep(std::move(promise), ask.listener), world->wall()));
+}
+
+void session_state::look(const session_ask& ask,
+                         caf::typed_response_promise<session_answer_ptr> promise) {
+  auto a = std::make_shared<session_answer>();
+  if (!talk->exists() || talk->removed()) {
+    a->why.code = errc::session_not_found;
+  } else {
+    a->the_session = talk->view();
+    if (!ask.task.empty())
+      a->the_task = talk->task(ask.task);
+  }
+  promise.deliver(session_answer_ptr{std::move(a)});
+}
+
+// -- watching
+// -----------------------------------------------------------------------------------------
+
+void session_state::listen(const listener_actor& l) {
+  auto& entry = listeners[caf::actor_cast<caf::actor_addr>(l)];
+  entry.first = l;
+  ++entry.second;
+}
+
+void session_state::drop_listener(const listener_actor& l) {
+  auto i = listeners.find(caf::actor_cast<caf::actor_addr>(l));
+  if (i != listeners.end() && --i->second.second == 0)
+    listeners.erase(i);
+  last_active = self->clock().now();
+  arm();
+}
+
+void session_state::watch(const session_ask& ask,
+                          caf::typed_response_promise<session_answer_ptr> promise) {
+  if (!talk->exists() || talk->removed()) {
+    promise.deliver(refusal_answer(errc::session_not_found));
+    return;
+  }
+  auto after = ask.task.empty() ? talk->last_told() : 0;
+  if (ask.after) {
+    auto& c = *ask.after;
+    auto known = c.epoch == world->epoch && c.seq <= talk->last_told() &&
+                 (c.seq == 0 || c.seq + 1 >= talk->first_seq());
+    if (!known) { // a gap is announced, never hidden
+      auto a = std::make_shared<session_answer>();
+      a->reset = true;
+      a->the_session = talk->view();
+      a->last_seq = talk->last_told();
+      if (!ask.task.empty()) {
+        a->the_task = talk->task(ask.task);
+        a->ended = !a->the_task;
+      }
+      if (ask.listener && !a->ended)
+        listen(ask.listener);
+      promise.deliver(session_answer_ptr{std::move(a)});
+      return;
+    }
+    after = c.seq;
+  }
+  // From now on everything is published to the listener; the answer, sent later by this same actor,
+  // arrives after what it contains, and before what it does not.
+  if (ask.listener)
+    listen(ask.listener);
+  if (after + 1 >= talk->first_recent() || talk->last_told() <= after)
+    return answer_watch(ask, after, {}, promise);
+  auto query = std::make_shared<store_query>();
+  query->ask = [key = *key, task = ask.task, after](store::reader& r) -> std::any {
+    std::vector<event_ptr> events;
+    auto add = [&](const store::stored_task& t) {
+      for (auto& e : stored_events(t))
+        if (e->seq > after)
+          events.push_back(std::move(e));
+    };
+    if (task.empty()) {
+      for (auto& t : r.tasks_after(key, after, 10'000))
+        add(t);
+    } else if (auto t = r.find_task(key.tenant, task)) {
+      add(*t);
+    }
+    std::sort(events.begin(), events.end(), [](auto& a, auto& b) { return a->seq < b->seq; });
+    return events;
+  };
+  auto again = std::make_shared<session_ask>(ask);
+  self->request(world->archive, store_timeout, store_query_ptr{std::move(query)})
+      .then(
+          [this, again, after, promise](const store_reply_ptr& reply) mutable {
+            auto* events = std::any_cast<std::vector<event_ptr>>(&reply->value);
+            if (events == nullptr || !talk) {
+              promise.deliver(refusal_answer(errc::store_failed));
+              return;
+            }
+            answer_watch(*again, after, *events, promise);
+          },
+          [promise](caf::error&) mutable { promise.deliver(refusal_answer(errc::store_failed)); });
+}
+
+void session_state::answer_watch(const session_ask& ask, std::uint64_t after,
+                                 std::vector<event_ptr> stored,
+                                 caf::typed_response_promise<session_answer_ptr>& promise) {
+  auto a = std::make_shared<session_answer>();
+  auto mine = [&](const event_ptr& e) {
+    return ask.task.empty() || !e->task || e->task->id == ask.task;
+  };
+  // What is both stored and recent is taken from memory.
+  auto from_memory = talk->recent().empty() ? talk->last_told() + 1 : talk->recent().front()->seq;
+  for (auto& e : stored)
+    if (e->seq < from_memory && e->seq <= talk->last_told() && mine(e))
+      a->events.push_back(std::move(e));
+  for (auto& e : talk->recent())
+    if (e->seq > after && mine(e))
+      a->events.push_back(e);
+  a->last_seq = talk->last_told();
+  if (!ask.task.empty()) {
+    a->the_task = talk->task(ask.task);
+    a->ended = !a->the_task;
+  }
+  if (a->ended && ask.listener)
+    drop_listener(ask.listener); // nothing will follow
+  promise.deliver(session_answer_ptr{std::move(a)});
+}
+
+// -- effects
+// ------------------------------------------------------------------------------------------
+
+void session_state::perform(effects es) {
+  for (auto& e : es) {
+    if (auto* p = std::get_if<publish_effect>(&e)) {
+      for (auto& [addr, l] : listeners)
+        self->send(l.first, published{key, p->what});
+    } else if (auto* r = std::get_if<record_effect>(&e)) {
+      record(std::move(*r));
+    } else if (auto* o = std::get_if<run_effect>(&e)) {
+      run(std::move(o->order));
+    } else if (std::holds_alternative<stop_effect>(e)) {
+      if (running)
+        self->send(running, stop_task{});
+    } else if (auto* a = std::get_if<answer_effect>(&e)) {
+      answer(std::move(*a));
+    } else { // retired: whoever asks next finds the store, where nothing is left
+      talk.reset();
+      tickets.clear();
+      listeners.clear();
+      last_active = {};
+    }
+  }
+  arm();
+}
+
+void session_state::record(record_effect&& r) {
+  auto group = std::make_shared<store::fact_group>(std::move(r.group));
+  self->request(world->keeper, caf::infinite, fact_group_ptr{std::move(group)})
+      .then(
+          [this, ticket = r.ticket](const recorded_ptr& done) {
+            if (!talk)
+              return;
+            if (done->error == errc::none)
+              perform(talk->durable(ticket, done->result, world->wall()));
+            else if (done->error == errc::store_failed)
+              return; // the process is ending; nothing is acknowledged
+            else
+              perform(talk->refused(ticket, done->error, world->wall()));
+          },
+          [](caf::error&) { /* the keeper has gone: the process is ending */ });
+}
+
+void session_state::run(task_order_ptr order) {
+  running_id = order->header->id;
+  auto model = world->find_model(order->settings.model);
+  std::shared_ptr<llm::limiter::ticket> ticket;
+  if (auto i = tickets.find(running_id); i != tickets.end()) {
+    ticket = std::move(i->second);
+    tickets.erase(i);
+  } else if (model) {
+    ticket = model->limit->admit(); // a task found after a restart
+  }
+  if (!model || !ticket) {
+    outcome end;
+    end.status = task_status::failed;
+    end.error = model ? errc::saturated : errc::unknown_model;
+    return perform(talk->finished(running_id, std::move(end), {}, world->wall()));
+  }
+  auto me = caf::actor_cast<task_sink_actor>(session_actor{self});
+  running = self->spawn<caf::linked>(task, std::move(order), std::move(model), std::move(ticket),
+                                     me, world->random);
+  if (!std::exchange(checkpoint_out, true))
+    self->delayed_send(self, caf::timespan{world->checkpoint_every}, checkpoint_alarm{0});
+}
+
+void session_state::answer(answer_effect&& a) {
+  if (a.why.code != errc::none || a.replayed)
+    tickets.erase(a.task);
+  auto i = promises.find(a.promise);
+  if (i == promises.end())
+    return;
+  auto out = std::make_shared<session_answer>();
+  out->why = std::move(a.why);
+  out->task = std::move(a.task);
+  out->session = std::move(a.session);
+  out->replayed = a.replayed;
+  out->last_seq = a.accepted_seq == 0 ? 0 : a.accepted_seq - 1;
+  if (talk)
+    out->the_session = talk->view();
+  auto k = std::move(i->second);
+  promises.erase(i);
+  if (k.listener && (out->why.code != errc::none || out->replayed))
+    drop_listener(k.listener); // a request that made no task listens to nothing
+  k.promise.deliver(session_answer_ptr{std::move(out)});
+}
+
+void session_state::report(task_report& r) {
+  if (!talk)
+    return;
+  auto now = world->wall();
+  if (auto* d = std::get_if<task_delta>(&r.what)) {
+    perform(talk->delta(r.task, std::move(d->text), now));
+  } else if (auto* w = std::get_if<task_retrying>(&r.what)) {
+    perform(talk->retrying(r.task, w->attempt, w->delay_ms, w->discard, now));
+  } else if (auto* u = std::get_if<task_attempt_ended>(&r.what)) {
+    perform(talk->attempt_ended(r.task, u->attempt, u->used, u->error, now));
+  } else if (auto* o = std::get_if<task_over>(&r.what)) {
+    running = nullptr;
+    running_id.clear();
+    perform(talk->finished(r.task, std::move(o->end), std::move(o->answer_extra), now));
+  }
+}
+
+void session_state::task_down() {
+  if (!running || !talk)
+    return;
+  // It died without a word: the turn fails, the session lives.
+  running = nullptr;
+  outcome end;
+  end.status = task_status::failed;
+  end.error = errc::internal;
+  perform(talk->finished(std::exchange(running_id, {}), std::move(end), {}, world->wall()));
+}
+
+// -- leaving
+// ------------------------------------------------------------------------------------------
+
+void session_state::arm() {
+  if (alarm_out || loading || (talk && !talk->idle()))
+    return;
+  alarm_out = true;
+  auto wait = world->memory_for;
+  if (!talk || !talk->exists())
+    wait = std::chrono::milliseconds{0};
+  else if (!listeners.empty() && world->idle_expiry.count() > 0)
+    wait = world->idle_expiry;
+  self->delayed_send(self, caf::timespan{wait}, session_alarm{++alarm_generation});
+}
+
+void session_state::on_alarm(std::uint64_t generation) {
+  if (generation != alarm_generation)
+    return;
+  alarm_out = false;
+  if (loading)
+    return;
+  if (!talk || !talk->exists())
+    return try_leave();
+  if (!talk->idle() || talk->removed())
+    return; // armed again when it becomes idle
+  auto now = self->clock().now();
+  auto idle = now - last_active;
+  if (world->idle_expiry.count() > 0 && idle >= world->idle_expiry)
+    return perform(talk->remove(true, 0, world->wall()));
+  if (listeners.empty() && idle >= world->memory_for)
+    return try_leave();
+  auto due =
+      listeners.empty() || world->idle_expiry.count() == 0 ? world->memory_for : world->idle_expiry;
+  alarm_out = true;
+  auto wait = std::max<caf::timespan>(caf::timespan{due} - idle, std::chrono::milliseconds{1});
+  self->delayed_send(self,
+                     listeners.empty()           ? wait
+                     : caf::timespan{due} > idle ? wait
+                                                 : caf::timespan{due},
+                     session_alarm{++alarm_generation});
+}
+
+void session_state::try_leave() {
+  if (leaving)
+    return;
+  leaving = true;
+  auto asked_at = touched;
+  self->request(lobby, store_timeout, leave{*key, received})
+      .then(
+          [this, asked_at](bool yes) {
+            leaving = false;
+            if (yes)
+              self->quit();
+            else if (touched == asked_at)
+              arm(); // something is on its way
+          },
+          [this](caf::error&) { self->quit(); });
+}
+
+session_actor::behavior_type session(session_actor::stateful_pointer<session_state> self,
+                                     session_world_ptr world, session_key key, lobby_actor lobby) {
+  guard(actor_kind::session, self);
+  auto& st = self->state;
+  st.world = std::move(world);
+  st.key = std::make_shared<const session_key>(std::move(key));
+  st.lobby = std::move(lobby);
+  self->set_exit_handler([self](caf::exit_msg& m) {
+    auto& s = self->state;
+    if (s.running && m.source == s.running.address()) {
+      if (m.reason)
+        s.task_down();
+      return;
+    }
+    if (m.reason)
+      self->quit(std::move(m.reason));
+  });
+  return {
+      observed(
+          actor_kind::session, self,
+          [self](const session_ask_ptr& ask) -> caf::typed_response_promise<session_answer_ptr> {
+            auto promise = self->make_response_promise<session_answer_ptr>();
+            self->state.receive(ask, promise);
+            return promise;
+          }),
+      observed(actor_kind::session, self, [self](task_report& r) { self->state.report(r); }),
+      observed(actor_kind::session, self,
+               [self](const session_alarm& a) { self->state.on_alarm(a.generation); }),
+      observed(actor_kind::session, self,
+               [self](const checkpoint_alarm&) {
+                 auto& s = self->state;
+                 s.checkpoint_out = false;
+                 if (!s.talk || !s.running)
+                   return;
+                 s.perform(s.talk->checkpoint(s.world->wall()));
+                 s.checkpoint_out = true;
+                 self->delayed_send(self, caf::timespan{s.world->checkpoint_every},
+                                    checkpoint_alarm{0});
+               }),
+  };
+}
+
+} // namespace parlor

@@ -1,0 +1,94 @@
+#pragma once
+// The actor round one conversation: performs what the rules (actors/conversation.hpp) decide.
+//
+// Owner: its lobby. Thread: the pool. Lifetime: loaded from the store at the first touch; leaves
+// memory when nobody watches, nothing runs and nothing was asked for a while. Owns its running task
+// (linked).
+
+#include "actors/instrument.hpp"
+#include "actors/interfaces.hpp"
+#include "actors/task.hpp"
+
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace parlor {
+
+/// What all sessions share. Immutable once the system runs.
+struct session_world {
+  std::string epoch;
+  keeper_actor keeper;
+  archive_actor archive;
+  session_limits limits;
+  std::chrono::milliseconds idle_expiry{30 * 60 * 1000}; // 0: never
+  std::chrono::milliseconds memory_for{60'000};
+  std::chrono::milliseconds checkpoint_every{1000};
+  std::size_t history_limit = 1000; // messages loaded
+  std::function<std::shared_ptr<const model_entry>(const std::string& model)>
+      find_model;                     // null: unknown
+  std::function<std::int64_t()> wall; // ms since the epoch
+  random_source random;
+};
+using session_world_ptr = std::shared_ptr<const session_world>;
+
+struct session_state {
+  explicit session_state(session_actor::pointer me) : self{me}, counted{actor_kind::session} {}
+  static inline const char* name = "session";
+  session_actor::pointer self;
+  alive counted;
+
+  session_world_ptr world;
+  std::shared_ptr<const session_key> key;
+  lobby_actor lobby;
+  std::optional<conversation> talk; // none: not loaded
+  bool loading = false;
+  bool leaving = false;
+  std::uint64_t received = 0; // asks, for the lobby
+  std::uint64_t touched = 0;  // counts activity
+  caf::actor_clock::time_point last_active;
+  std::vector<std::pair<session_ask_ptr, caf::typed_response_promise<session_answer_ptr>>> stash;
+  struct kept {
+    caf::typed_response_promise<session_answer_ptr> promise;
+    listener_actor listener;
+  };
+  std::map<std::uint64_t, kept> promises;
+  std::uint64_t next_promise = 1;
+  std::map<caf::actor_addr, std::pair<listener_actor, std::size_t>> listeners;
+  std::map<std::string, std::shared_ptr<llm::limiter::ticket>>
+      tickets; // of tasks that have not begun
+  task_actor running;
+  std::string running_id;
+  std::uint64_t alarm_generation = 0;
+  bool alarm_out = false;
+  bool checkpoint_out = false;
+
+  void receive(const session_ask_ptr& ask, caf::typed_response_promise<session_answer_ptr> promise);
+  void load();
+  void loaded(store::session_image image);
+  void handle(const session_ask& ask, caf::typed_response_promise<session_answer_ptr> promise);
+  void submit(const session_ask& ask, caf::typed_response_promise<session_answer_ptr> promise);
+  void watch(const session_ask& ask, caf::typed_response_promise<session_answer_ptr> promise);
+  void look(const session_ask& ask, caf::typed_response_promise<session_answer_ptr> promise);
+  void listen(const listener_actor& l);
+  void drop_listener(const listener_actor& l);
+  void answer_watch(const session_ask& ask, std::uint64_t after, std::vector<event_ptr> stored,
+                    caf::typed_response_promise<session_answer_ptr>& promise);
+  void perform(effects es);
+  void record(record_effect&& r);
+  void run(task_order_ptr order);
+  void answer(answer_effect&& a);
+  void report(task_report& r);
+  void task_down();
+  void arm();
+  void on_alarm(std::uint64_t generation);
+  void try_leave();
+  std::uint64_t keep(caf::typed_response_promise<session_answer_ptr> promise,
+                     listener_actor listener = {});
+};
+
+session_actor::behavior_type session(session_actor::stateful_pointer<session_state> self,
+                                     session_world_ptr world, session_key key, lobby_actor lobby);
+
+} // namespace parlor

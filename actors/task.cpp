@@ -1,0 +1,178 @@
+#include "actors/task.hpp"
+
+#include "actors/instrument.hpp"
+
+#include <algorithm>
+
+namespace parlor {
+
+void task_state::report(
+    std::variant<task_delta, task_retrying, task_attempt_ended, task_over> what) {
+  self->send(session, task_report{order->header->id, std::move(what)});
+}
+
+void task_state::begin_attempt() {
+  ++tried;
+  shown = false;
+  tokens = 0;
+  waiting_for_slot = true;
+  auto me = caf::actor_cast<task_actor>(self);
+  ticket->acquire([me, n = attempt] { caf::anon_send(me, call_granted{n}); });
+}
+
+void task_state::granted() {
+  waiting_for_slot = false;
+  llm::call_request request;
+  request.messages = order->messages;
+  request.settings = order->settings;
+  if (!model->upstream_name.empty())
+    request.settings.model = model->upstream_name;
+  request.connect_timeout = model->connect;
+  request.attempt = attempt;
+  auto me = caf::actor_cast<task_actor>(self);
+  auto now = self->clock().now();
+  if (tried == 1)
+    total_due = now + model->total;
+  last_piece = now;
+  phase_due = now + model->first_token;
+  call = model->provider->start(std::move(request), [me, n = attempt](llm::call_event e) {
+    caf::anon_send(me, call_news{n, std::move(e)});
+  });
+  arm();
+}
+
+void task_state::arm() {
+  armed_for = std::min(total_due, phase_due);
+  self->delayed_send(self,
+                     std::max(caf::timespan{0}, caf::timespan{armed_for - self->clock().now()}),
+                     task_alarm{++generation});
+}
+
+void task_state::on_alarm(std::uint64_t gen) {
+  if (gen != generation || !call)
+    return;
+  auto now = self->clock().now();
+  if (shown) // one alarm is out, whatever the number of pieces: it finds out how long the last one
+             // is ago
+    phase_due = last_piece + model->between_tokens;
+  if (now < total_due && now < phase_due)
+    return arm();
+  call.reset();
+  auto error = now >= total_due || !shown ? errc::upstream_timeout : errc::upstream_stalled;
+  attempt_used(std::nullopt, error);
+  over(task_status::failed, error,
+       now >= total_due ? "total deadline"
+       : shown          ? "silence between pieces"
+                        : "no first piece",
+       {}, {});
+}
+
+void task_state::attempt_used(const std::optional<usage>& told, errc error) {
+  usage used;
+  if (told) {
+    used = *told;
+  } else {
+    for (auto& m : order->messages)
+      used.prompt_tokens += estimate_tokens(m);
+    used.completion_tokens = tokens;
+  }
+  total_used.exact = used.exact && (total_used.exact || total_used.total() == 0);
+  total_used.prompt_tokens += used.prompt_tokens;
+  total_used.completion_tokens += used.completion_tokens;
+  report(task_attempt_ended{attempt, used, error});
+}
+
+void task_state::over(task_status status, errc error, std::string detail, std::string finish_reason,
+                      std::string extra) {
+  call.reset();
+  ticket.reset();
+  outcome end;
+  end.status = status;
+  end.error = error;
+  end.detail = std::move(detail);
+  end.finish_reason = std::move(finish_reason);
+  end.used = total_used;
+  end.attempts = attempt;
+  report(task_over{std::move(end), std::move(extra)});
+  self->quit();
+}
+
+void task_state::attempt_failed(llm::call_failed& f) {
+  call.reset();
+  attempt_used(f.used, f.code);
+  auto delay =
+      f.can_pass ? next_delay(model->backoff, tried, f.retry_after, random()) : std::nullopt;
+  if (!delay || self->clock().now() + *delay >= total_due)
+    return over(task_status::failed, f.code, std::move(f.detail), {}, {});
+  ticket->release(); // others may go while this one waits
+  ++generation;
+  report(task_retrying{attempt + 1, static_cast<std::uint32_t>(delay->count()), shown});
+  ++attempt;
+  self->delayed_send(self, caf::timespan{*delay}, retry_now{attempt});
+}
+
+void task_state::on_news(call_news& news) {
+  if (news.attempt != attempt || !call)
+    return; // of an attempt that is over
+  if (auto* piece = std::get_if<llm::call_delta>(&news.what)) {
+    last_piece = self->clock().now();
+    tokens += estimate_tokens(piece->text);
+    report(task_delta{std::move(piece->text)});
+    if (!std::exchange(shown, true)) {
+      phase_due = last_piece + model->between_tokens;
+      if (phase_due < armed_for)
+        arm();
+    }
+  } else if (auto* done = std::get_if<llm::call_finished>(&news.what)) {
+    attempt_used(done->used, errc::none);
+    std::string extra;
+    if (!done->tool_calls.empty())
+      extra = "{\"tool_calls\":" + done->tool_calls + "}";
+    over(task_status::completed, errc::none, {}, std::move(done->finish_reason), std::move(extra));
+  } else if (auto* failed = std::get_if<llm::call_failed>(&news.what)) {
+    attempt_failed(*failed);
+  }
+}
+
+task_actor::behavior_type task(task_actor::stateful_pointer<task_state> self, task_order_ptr order,
+                               std::shared_ptr<const model_entry> model,
+                               std::shared_ptr<llm::limiter::ticket> ticket,
+                               task_sink_actor session, random_source random) {
+  guard(actor_kind::task, self);
+  auto& st = self->state;
+  st.order = std::move(order);
+  st.model = std::move(model);
+  st.ticket = std::move(ticket);
+  st.session = std::move(session);
+  st.random = std::move(random);
+  st.attempt = st.order->first_attempt;
+  st.total_due = self->clock().now() + st.model->total;
+  self->attach_functor([life = std::make_shared<alive>(actor_kind::task)] {});
+  st.begin_attempt();
+  return {
+      observed(actor_kind::task, self, [self](call_news& news) { self->state.on_news(news); }),
+      observed(actor_kind::task, self,
+               [self](const call_granted& g) {
+                 if (g.attempt == self->state.attempt && self->state.waiting_for_slot)
+                   self->state.granted();
+               }),
+      observed(actor_kind::task, self,
+               [self](const task_alarm& a) { self->state.on_alarm(a.generation); }),
+      observed(actor_kind::task, self,
+               [self](const retry_now& r) {
+                 if (r.attempt == self->state.attempt)
+                   self->state.begin_attempt();
+               }),
+      observed(actor_kind::task, self,
+               [self](const stop_task&) {
+                 auto& s = self->state;
+                 if (s.call) {
+                   s.call.reset();
+                   s.attempt_used(std::nullopt, errc::cancelled);
+                 }
+                 s.over(task_status::cancelled, errc::cancelled, {}, {}, {});
+               }),
+  };
+}
+
+} // namespace parlor

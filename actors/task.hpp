@@ -1,0 +1,74 @@
+#pragma once
+// One turn's work: the attempts, their deadlines and the wait between them.
+//
+// Owner: its session (linked). Thread: the pool. Lifetime: until it has reported task_over, or its
+// session dies; then the call is dropped, which closes the upstream connection.
+
+#include "actors/interfaces.hpp"
+#include "protocol/backoff.hpp"
+
+#include <chrono>
+#include <functional>
+
+namespace parlor {
+
+/// A configured model: who serves it and how long it may take.
+struct model_entry {
+  std::string name;          // what clients ask for and are told
+  std::string upstream_name; // what the provider calls it; empty: the same
+  llm::provider_ptr provider;
+  std::shared_ptr<llm::limiter> limit;
+  std::chrono::milliseconds connect{10'000};
+  std::chrono::milliseconds first_token{120'000};
+  std::chrono::milliseconds between_tokens{90'000};
+  std::chrono::milliseconds total{600'000};
+  backoff_policy backoff;
+  bool any_name = false; // also serves models that nobody has named
+};
+
+/// In [0, 1), for jitter.
+using random_source = std::function<double()>;
+
+struct task_state {
+  explicit task_state(task_actor::pointer me) : self{me} {}
+  static inline const char* name = "task";
+  task_actor::pointer self;
+  using time_point = caf::actor_clock::time_point;
+
+  task_order_ptr order;
+  std::shared_ptr<const model_entry> model;
+  std::shared_ptr<llm::limiter::ticket> ticket;
+  task_sink_actor session;
+  random_source random;
+
+  std::unique_ptr<llm::call> call;
+  std::uint32_t attempt = 1;
+  std::uint32_t tried = 0; // attempts that this task has begun
+  bool waiting_for_slot = false;
+  bool shown = false;      // the present attempt has shown a piece
+  std::int64_t tokens = 0; // estimated, of the present attempt
+  usage total_used;
+  time_point total_due;
+  time_point phase_due;
+  time_point last_piece;
+  time_point armed_for;
+  std::uint64_t generation = 0;
+
+  void begin_attempt();
+  void granted();
+  void arm();
+  void on_alarm(std::uint64_t gen);
+  void on_news(call_news& news);
+  void attempt_failed(llm::call_failed& f);
+  void attempt_used(const std::optional<usage>& told, errc error);
+  void over(task_status status, errc error, std::string detail, std::string finish_reason,
+            std::string extra);
+  void report(std::variant<task_delta, task_retrying, task_attempt_ended, task_over> what);
+};
+
+task_actor::behavior_type task(task_actor::stateful_pointer<task_state> self, task_order_ptr order,
+                               std::shared_ptr<const model_entry> model,
+                               std::shared_ptr<llm::limiter::ticket> ticket,
+                               task_sink_actor session, random_source random);
+
+} // namespace parlor
