@@ -1,0 +1,69 @@
+#pragma once
+// libcurl's multi interface driven by Asio: sockets are watched and timers kept by the io_context,
+// libcurl does the rest.
+//
+// Thread: everything happens on one strand, except where said otherwise. Lifetime: kept alive by
+// its provider and calls; waits hold it weakly, so it ends with them. Must end before the
+// io_context.
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/strand.hpp>
+
+#include <curl/curl.h>
+
+#include <cstddef>
+#include <memory>
+#include <unordered_map>
+
+namespace parlor::llm {
+
+/// One request. Owned by the loop from add() until it is done or removed.
+class transfer {
+public:
+  virtual ~transfer() = default;
+  /// The configured handle; the loop only adds and removes it.
+  virtual CURL* easy() const noexcept = 0;
+  /// It is over, on the strand; the handle is no longer in the loop.
+  virtual void done(CURLcode result) = 0;
+};
+
+class curl_loop : public std::enable_shared_from_this<curl_loop> {
+public:
+  using strand = boost::asio::strand<boost::asio::io_context::executor_type>;
+
+  curl_loop(boost::asio::io_context& io, std::size_t max_connections);
+  ~curl_loop();
+  curl_loop(const curl_loop&) = delete;
+  curl_loop& operator=(const curl_loop&) = delete;
+
+  /// Any thread.
+  const strand& executor() const noexcept { return strand_; }
+
+  /// On the strand.
+  void add(std::shared_ptr<transfer> t);
+  /// On the strand; closes the connection if the answer is not complete. `done` is not called.
+  /// Nothing happens to a transfer that is over already.
+  void remove(const transfer& t);
+
+private:
+  struct watch;
+  static int on_socket(CURL*, curl_socket_t fd, int what, void* self, void*);
+  static int on_timer(CURLM*, long timeout_ms, void* self);
+  void arm(const std::shared_ptr<watch>& w);
+  void wait(const std::shared_ptr<watch>& w, bool reading);
+  void act(curl_socket_t fd, int events);
+  void collect();
+
+  strand strand_;
+  boost::asio::basic_waitable_timer<std::chrono::steady_clock,
+                                    boost::asio::wait_traits<std::chrono::steady_clock>, strand>
+      timer_;
+  std::uint64_t timer_round_ = 0; // a wake-up of an earlier setting is ignored
+  CURLM* multi_ = nullptr;
+  std::unordered_map<curl_socket_t, std::shared_ptr<watch>> watches_;
+  std::unordered_map<CURL*, std::shared_ptr<transfer>> transfers_;
+};
+
+} // namespace parlor::llm

@@ -1,0 +1,337 @@
+#include "llm/openai.hpp"
+
+#include "llm/curl_loop.hpp"
+#include "llm/openai_codec.hpp"
+
+#include <boost/asio/post.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <ctime>
+#include <utility>
+
+namespace parlor::llm {
+
+namespace {
+
+namespace asio = boost::asio;
+
+constexpr std::size_t max_header_bytes = 64 << 10;
+constexpr std::size_t max_drain_bytes = 64 << 10;
+constexpr std::chrono::seconds drain_time{1};
+
+struct shared_options {
+  std::string url;
+  std::string name;
+  curl_slist* headers = nullptr; // read only once made, so shared by all requests
+
+  explicit shared_options(const openai_options& o) : url{o.base_url}, name{o.name} {
+    while (url.ends_with('/'))
+      url.pop_back();
+    url += "/chat/completions";
+    add("Content-Type: application/json");
+    add("Accept: text/event-stream");
+    add("Expect:"); // never wait for 100-continue
+    if (!o.api_key.empty())
+      add("Authorization: Bearer " + o.api_key);
+  }
+  ~shared_options() { curl_slist_free_all(headers); }
+  shared_options(const shared_options&) = delete;
+  shared_options& operator=(const shared_options&) = delete;
+
+private:
+  void add(const std::string& line) { headers = curl_slist_append(headers, line.c_str()); }
+};
+
+call_failed failure_of_curl(CURLcode code) {
+  call_failed f;
+  f.detail = curl_easy_strerror(code);
+  f.can_pass = true;
+  switch (code) {
+  case CURLE_COULDNT_RESOLVE_HOST:
+  case CURLE_COULDNT_RESOLVE_PROXY:
+  case CURLE_COULDNT_CONNECT:
+  case CURLE_GOT_NOTHING:
+  case CURLE_RECV_ERROR:
+  case CURLE_SEND_ERROR:
+  case CURLE_PROXY:
+    f.code = errc::upstream_unreachable;
+    break;
+  case CURLE_OPERATION_TIMEDOUT: // only connecting has a time limit here
+    f.code = errc::upstream_timeout;
+    break;
+  case CURLE_SSL_CONNECT_ERROR:
+    f.code = errc::upstream_tls;
+    break;
+  case CURLE_PEER_FAILED_VERIFICATION:
+  case CURLE_SSL_CERTPROBLEM:
+  case CURLE_SSL_CIPHER:
+  case CURLE_SSL_CACERT_BADFILE:
+  case CURLE_SSL_ISSUER_ERROR:
+  case CURLE_SSL_INVALIDCERTSTATUS:
+    f.code = errc::upstream_tls;
+    f.can_pass = false;
+    break;
+  case CURLE_WEIRD_SERVER_REPLY:
+  case CURLE_BAD_CONTENT_ENCODING:
+  case CURLE_UNSUPPORTED_PROTOCOL:
+  case CURLE_URL_MALFORMAT:
+    f.code = errc::upstream_protocol;
+    f.can_pass = false;
+    break;
+  default:
+    f.code = errc::upstream_error;
+  }
+  return f;
+}
+
+bool starts_with_nocase(std::string_view text, std::string_view prefix) {
+  return text.size() >= prefix.size() &&
+         std::equal(prefix.begin(), prefix.end(), text.begin(), [](char p, char c) {
+           return p == (c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c);
+         });
+}
+
+// One request and its answer. Everything but `cancelled_` is touched on the strand only.
+class exchange final : public transfer, public std::enable_shared_from_this<exchange> {
+public:
+  exchange(std::shared_ptr<const shared_options> shared, const call_request& request,
+           call_sink sink, const curl_loop::strand& s)
+      : shared_{std::move(shared)}, body_{chat_request_body(request)}, sink_{std::move(sink)},
+        drain_{s}, easy_{curl_easy_init()} {
+    if (!easy_)
+      return;
+    set(CURLOPT_URL, shared_->url.c_str());
+    set(CURLOPT_HTTPHEADER, shared_->headers);
+    set(CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(body_.size()));
+    set(CURLOPT_POSTFIELDS, body_.data());
+    set(CURLOPT_NOSIGNAL, 1L);
+    set(CURLOPT_QUICK_EXIT, 1L); // cancelling never waits for a slow name server
+    set(CURLOPT_FOLLOWLOCATION, 0L);
+    set(CURLOPT_PROTOCOLS_STR, "http,https");
+    set(CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_2TLS));
+    set(CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
+    set(CURLOPT_SSL_VERIFYPEER, 1L);
+    set(CURLOPT_SSL_VERIFYHOST, 2L);
+    set(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+    set(CURLOPT_TCP_KEEPALIVE, 1L);
+    set(CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(request.connect_timeout.count()));
+    // Compression holds tokens back, so it is not asked for; but what comes unasked is decoded.
+    set(CURLOPT_ACCEPT_ENCODING, "identity");
+    set(CURLOPT_USERAGENT, "parlor");
+    set(CURLOPT_WRITEFUNCTION, &exchange::on_body);
+    set(CURLOPT_WRITEDATA, static_cast<void*>(this));
+    set(CURLOPT_HEADERFUNCTION, &exchange::on_header);
+    set(CURLOPT_HEADERDATA, static_cast<void*>(this));
+  }
+  ~exchange() override {
+    if (easy_)
+      curl_easy_cleanup(easy_);
+  }
+
+  CURL* easy() const noexcept override { return easy_; }
+
+  void begin(const std::shared_ptr<curl_loop>& loop) {
+    loop_ = loop;
+    if (cancelled_)
+      return;
+    if (!easy_)
+      return end(failure_of_curl(CURLE_OUT_OF_MEMORY));
+    loop->add(shared_from_this());
+  }
+
+  /// Any thread.
+  void cancel(const std::shared_ptr<curl_loop>& loop) {
+    if (!cancelled_.exchange(true))
+      asio::post(loop->executor(), [self = shared_from_this(), loop] {
+        self->sink_ = nullptr;
+        if (!self->draining_) // an answer that is complete may still put its connection back
+          loop->remove(*self);
+      });
+  }
+
+  void done(CURLcode result) override {
+    drain_.cancel();
+    if (over_)
+      return;
+    if (status() < 200)
+      return end(failure_of_curl(result));
+    if (status() != 200) // whether or not its body came whole
+      return end(
+          failure_of_status(static_cast<int>(status()), retry_after_, held_, std::time(nullptr)));
+    if (!opened_)
+      return end(result == CURLE_OK || too_long_ ? failure_of_body(content_type(), held_)
+                                                 : failure_of_curl(result));
+    if (result == CURLE_BAD_CONTENT_ENCODING || result == CURLE_WEIRD_SERVER_REPLY)
+      return end(failure_of_curl(result));
+    std::vector<call_event> events;
+    decoder_.end(events); // however it ended: only a finish_reason makes it complete
+    pass_on(events);
+  }
+
+private:
+  template <class T>
+  void set(CURLoption option, T value) {
+    curl_easy_setopt(easy_, option, value);
+  }
+
+  long status() const {
+    long code = 0;
+    curl_easy_getinfo(easy_, CURLINFO_RESPONSE_CODE, &code);
+    return code;
+  }
+
+  std::string_view content_type() const {
+    char* type = nullptr;
+    curl_easy_getinfo(easy_, CURLINFO_CONTENT_TYPE, &type);
+    return type ? type : "";
+  }
+
+  void emit(call_event e) {
+    if (sink_ && !cancelled_)
+      sink_(std::move(e));
+  }
+
+  void end(call_failed f) {
+    over_ = true;
+    if (f.detail.size() > 200)
+      f.detail.resize(200);
+    emit(std::move(f));
+    sink_ = nullptr;
+  }
+
+  void pass_on(std::vector<call_event>& events) {
+    for (auto& e : events)
+      emit(std::move(e));
+    events.clear();
+    if (!decoder_.over())
+      return;
+    over_ = true;
+    sink_ = nullptr;
+  }
+
+  static std::size_t on_header(char* data, std::size_t size, std::size_t n, void* self) try {
+    return static_cast<exchange*>(self)->header({data, size * n}) ? size * n : 0;
+  } catch (...) {
+    return 0; // must not unwind through C
+  }
+
+  static std::size_t on_body(char* data, std::size_t size, std::size_t n, void* self) try {
+    return static_cast<exchange*>(self)->body({data, size * n}) ? size * n : 0;
+  } catch (...) {
+    return 0;
+  }
+
+  bool header(std::string_view line) {
+    header_bytes_ += line.size();
+    if (header_bytes_ > max_header_bytes) {
+      end({errc::upstream_too_large, false, {}, "header larger than 64 KiB", {}});
+      return false;
+    }
+    if (line.starts_with("HTTP/"))
+      retry_after_.clear(); // of an interim answer
+    if (starts_with_nocase(line, "retry-after:")) {
+      line.remove_prefix(12);
+      while (!line.empty() && (line.back() == '\r' || line.back() == '\n' || line.back() == ' '))
+        line.remove_suffix(1);
+      retry_after_ = line;
+    }
+    if ((line == "\r\n" || line == "\n") && status() == 200 && !opened_ &&
+        starts_with_nocase(content_type(), "text/event-stream")) {
+      opened_ = true;
+      emit(call_opened{});
+    }
+    return true;
+  }
+
+  bool body(std::string_view bytes) {
+    if (draining_) {
+      drained_ += bytes.size();
+      return drained_ <= max_drain_bytes;
+    }
+    if (over_)
+      return false;
+    if (!opened_) {
+      held_ += bytes.substr(0, max_error_body_bytes - held_.size());
+      too_long_ = held_.size() >= max_error_body_bytes;
+      return !too_long_;
+    }
+    decoder_.feed(bytes, events_);
+    bool complete = !events_.empty() && std::holds_alternative<call_finished>(events_.back());
+    if (complete)
+      drain();
+    pass_on(events_);
+    return complete || !over_;
+  }
+
+  // The answer is there; the end of its HTTP message usually follows at once, and then the
+  // connection can be used again. A service that leaves it open is cut.
+  void drain() {
+    draining_ = true;
+    drain_.expires_after(drain_time);
+    drain_.async_wait([weak = weak_from_this()](boost::system::error_code ec) {
+      if (ec)
+        return;
+      auto self = weak.lock();
+      if (auto loop = self ? self->loop_.lock() : nullptr)
+        loop->remove(*self);
+    });
+  }
+
+  std::shared_ptr<const shared_options> shared_;
+  std::string body_; // libcurl reads it while sending
+  call_sink sink_;
+  asio::basic_waitable_timer<std::chrono::steady_clock,
+                             asio::wait_traits<std::chrono::steady_clock>, curl_loop::strand>
+      drain_;
+  std::weak_ptr<curl_loop> loop_;
+  CURL* easy_;
+  stream_decoder decoder_;
+  std::vector<call_event> events_;
+  std::string held_; // the beginning of a body that is no event stream
+  std::string retry_after_;
+  std::size_t header_bytes_ = 0;
+  std::size_t drained_ = 0;
+  bool opened_ = false;
+  bool too_long_ = false;
+  bool over_ = false;
+  bool draining_ = false;
+  std::atomic<bool> cancelled_{false};
+};
+
+class handle final : public call {
+public:
+  handle(std::shared_ptr<curl_loop> loop, std::shared_ptr<exchange> e)
+      : loop_{std::move(loop)}, exchange_{std::move(e)} {}
+  ~handle() override { exchange_->cancel(loop_); }
+  void cancel() override { exchange_->cancel(loop_); }
+
+private:
+  std::shared_ptr<curl_loop> loop_;
+  std::shared_ptr<exchange> exchange_;
+};
+
+class openai final : public provider {
+public:
+  openai(asio::io_context& io, const openai_options& options)
+      : loop_{std::make_shared<curl_loop>(io, options.max_connections)},
+        shared_{std::make_shared<const shared_options>(options)} {}
+
+  std::unique_ptr<call> start(call_request request, call_sink sink) override {
+    auto e = std::make_shared<exchange>(shared_, request, std::move(sink), loop_->executor());
+    asio::post(loop_->executor(), [loop = loop_, e] { e->begin(loop); });
+    return std::make_unique<handle>(loop_, std::move(e));
+  }
+
+private:
+  std::shared_ptr<curl_loop> loop_;
+  std::shared_ptr<const shared_options> shared_;
+};
+
+} // namespace
+
+provider_ptr make_openai(boost::asio::io_context& io, openai_options options) {
+  return std::make_shared<openai>(io, options);
+}
+
+} // namespace parlor::llm

@@ -1,0 +1,25 @@
+#pragma once
+// A provider that speaks to an OpenAI-compatible HTTP service: POST <base_url>/chat/completions,
+// streaming.
+
+#include "llm/provider.hpp"
+
+#include <boost/asio/io_context.hpp>
+
+#include <cstddef>
+#include <string>
+
+namespace parlor::llm {
+
+struct openai_options {
+  std::string base_url; // "https://api.example.org/v1"; a slash at the end does not matter
+  std::string api_key;  // sent as a bearer token to base_url's origin only; empty: none is sent
+  std::string name;     // as configured; for failure details
+  std::size_t max_connections = 256;
+};
+
+/// Proxies come from the environment; certificates are verified; redirects are never followed. Must
+/// not outlive the io_context. Deadlines beyond connect_timeout are the caller's: it cancels.
+provider_ptr make_openai(boost::asio::io_context& io, openai_options options);
+
+} // namespace parlor::llm
