@@ -9,7 +9,7 @@
 #include <cstdlib>
 
 int main(int argc, char** argv) {
-  auto port = argc > 1 ? static_cast<unsigned short>(std::atoi(argv[1])) : 0;
+  auto port = static_cast<unsigned short>(argc > 1 ? std::atoi(argv[1]) : 0);
   parlor::testing::faulty_upstream upstream{port};
   std::printf("listening %u\n", static_cast<unsigned>(upstream.port()));
   std::fflush(stdout);
