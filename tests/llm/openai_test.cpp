@@ -1,0 +1,162 @@
+#include "llm/openai.hpp"
+
+#include "tests/llm/collector.hpp"
+
+#include "support/catch.hpp"
+#include "support/faulty_upstream.hpp"
+
+#include <thread>
+
+using namespace parlor;
+using namespace parlor::llm;
+using namespace parlor::testing;
+using namespace std::chrono_literals;
+
+namespace {
+
+struct fixture {
+  faulty_upstream upstream;
+  background b;
+
+  provider_ptr model(const std::string& script) {
+    return make_openai(b.io, {upstream.base_url(script), "sk-test", "faulty", 8});
+  }
+  collector run(const std::string& script) {
+    collector c;
+    auto m = model(script);
+    auto call = m->start(ask("hi"), c.sink());
+    REQUIRE(c.finish());
+    return c;
+  }
+};
+
+// Milliseconds until the upstream has seen its client go, at most a second.
+std::chrono::milliseconds until_aborted(const faulty_upstream& u, int n) {
+  auto begin = std::chrono::steady_clock::now();
+  auto took = [&] {
+    return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() -
+                                                                 begin);
+  };
+  while (u.aborted() < n && took() < 1s)
+    std::this_thread::sleep_for(1ms);
+  return took();
+}
+
+} // namespace
+
+TEST_CASE_METHOD(fixture, "a sound answer arrives whole") {
+  for (auto script : {"ok", "split", "slow-50", "usage"}) {
+    INFO(script);
+    auto c = run(script);
+    CHECK(c.opened());
+    CHECK(c.text() == "word1 word2 word3");
+    REQUIRE(c.finished());
+    CHECK(c.finished()->finish_reason == "stop");
+    CHECK(c.finished()->model == "upstream-1");
+    CHECK(c.finished()->used.has_value() == (script == std::string{"usage"}));
+  }
+  CHECK(upstream.last_header().find("Authorization: Bearer sk-test") != std::string::npos);
+  CHECK(upstream.last_header().find("/v1/chat/completions") != std::string::npos);
+  CHECK(upstream.last_body().find("\"stream\":true") != std::string::npos);
+}
+
+TEST_CASE_METHOD(fixture, "connections are used again") {
+  auto m = model("ok");
+  for (int i = 0; i < 10; ++i) {
+    collector c;
+    auto call = m->start(ask("hi"), c.sink());
+    REQUIRE(c.finish());
+    CHECK(c.finished());
+    call.reset();
+    std::this_thread::sleep_for(5ms);
+  }
+  CHECK(upstream.requests() == 10);
+  CHECK(upstream.connections() == 1);
+}
+
+TEST_CASE_METHOD(fixture, "failures keep their names") {
+  struct expectation {
+    const char* script;
+    errc code;
+    bool can_pass;
+    const char* text;
+  };
+  for (auto& x : {expectation{"refuse", errc::upstream_unreachable, true, ""},
+                  expectation{"cut-3", errc::upstream_truncated, true, "word1 word2 word3"},
+                  expectation{"eof", errc::upstream_truncated, true, "word1 word2"},
+                  expectation{"rst", errc::upstream_truncated, true, "word1 word2"},
+                  expectation{"done-only", errc::upstream_truncated, true, "word1 word2"},
+                  expectation{"garbage", errc::upstream_protocol, true, "word1"},
+                  expectation{"error", errc::upstream_error, true, "word1"},
+                  expectation{"html", errc::upstream_protocol, false, ""},
+                  expectation{"json-error", errc::upstream_error, true, ""},
+                  expectation{"redirect", errc::upstream_protocol, false, ""},
+                  expectation{"huge", errc::upstream_too_large, false, ""},
+                  expectation{"429", errc::upstream_rate_limited, true, ""},
+                  expectation{"500", errc::upstream_error, true, ""},
+                  expectation{"401", errc::upstream_auth, false, ""},
+                  expectation{"404", errc::upstream_rejected, false, ""}}) {
+    INFO(x.script);
+    auto before = upstream.requests();
+    auto c = run(x.script);
+    REQUIRE(c.failed());
+    INFO(c.failed()->detail);
+    CHECK(c.failed()->code == x.code);
+    CHECK(c.failed()->can_pass == x.can_pass);
+    CHECK(c.text() == x.text);
+    CHECK(c.failed()->detail.find("secret") == std::string::npos);
+    CHECK(upstream.requests() == before + 1);
+  }
+  CHECK(run("429-2").failed()->retry_after == 2s);
+}
+
+TEST_CASE_METHOD(fixture, "nobody listening is upstream_unreachable") {
+  auto m = make_openai(b.io, {"http://127.0.0.1:1/v1/", "", "nobody", 8});
+  collector c;
+  auto call = m->start(ask("hi"), c.sink());
+  REQUIRE(c.finish());
+  CHECK(c.failed()->code == errc::upstream_unreachable);
+  CHECK(c.failed()->can_pass);
+}
+
+TEST_CASE_METHOD(fixture, "cancel reaches the upstream within 50 ms") {
+  int n = 0;
+  for (auto script : {"pace-5", "stall-2", "hang", "drip"}) {
+    INFO(script);
+    collector c;
+    auto m = model(script);
+    auto call = m->start(ask("hi"), c.sink());
+    if (script[0] == 'p' || script[0] == 's')
+      REQUIRE(c.deltas(2));
+    while (upstream.requests() < n + 1)
+      std::this_thread::sleep_for(1ms);
+    std::this_thread::sleep_for(20ms);
+    call->cancel();
+    call->cancel();
+    CHECK(until_aborted(upstream, ++n) < 50ms);
+    auto seen = c.events().size();
+    std::this_thread::sleep_for(20ms);
+    CHECK(c.events().size() == seen);
+    CHECK_FALSE(c.failed());
+  }
+  collector c;
+  auto call = model("hang")->start(ask("hi"), c.sink());
+  while (upstream.requests() < n + 1)
+    std::this_thread::sleep_for(1ms);
+  call.reset(); // destroying is cancelling
+  CHECK(until_aborted(upstream, n + 1) < 50ms);
+}
+
+TEST_CASE_METHOD(fixture, "many calls at once do not mix") {
+  auto m = make_openai(b.io, {upstream.base_url("ok-50"), "", "faulty", 16});
+  std::vector<collector> all(64);
+  std::vector<std::unique_ptr<call>> calls;
+  for (auto& c : all)
+    calls.push_back(m->start(ask("hi"), c.sink()));
+  for (auto& c : all) {
+    REQUIRE(c.finish());
+    CHECK(c.finished());
+    CHECK(c.text().ends_with(" word50"));
+  }
+  CHECK(upstream.connections() <= 16);
+}
