@@ -1,0 +1,78 @@
+// The command line, by CLI11: this file only, for it is slow to compile.
+
+#include "app/options.hpp"
+
+#include <CLI/CLI.hpp>
+
+namespace parlor {
+
+command_line read_command_line(int argc, const char* const* argv) {
+  command_line out;
+  CLI::App app{"Parlor"};
+  app.set_help_flag();
+  bool help = false;
+  app.add_flag("-h,--help", help);
+  app.allow_extras();
+  std::map<std::string, std::string, std::less<>> texts;
+  std::vector<std::pair<std::string, CLI::Option*>> flags;
+  std::vector<std::string> names{"--config", "--help"};
+  auto add = [&](const std::string& name) {
+    auto* o = app.add_option("--" + name, texts[name])->expected(1);
+    o->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+    flags.emplace_back(name, o);
+  };
+  add("config");
+  for (auto& o : option_table()) {
+    add(std::string{o.name});
+    names.push_back(o.flag());
+  }
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    throw config_error(e.what());
+  }
+  for (auto& [name, o] : flags)
+    if (o->count() > 0)
+      out.flags[name] = {texts[name], "--" + name};
+  if (help) {
+    out.command = "help";
+    out.help = usage();
+    return out;
+  }
+  std::vector<std::string> words;
+  for (auto& extra : app.remaining()) {
+    if (extra.starts_with("-")) {
+      auto name = extra.substr(0, extra.find('='));
+      auto near = nearest(name, names);
+      throw config_error(name + ": unknown option" +
+                         (near.empty() ? "" : "; did you mean " + near + "?"));
+    }
+    words.push_back(extra);
+  }
+  std::string said;
+  for (auto& w : words)
+    said += (said.empty() ? "" : " ") + w;
+  const std::map<std::string, std::string> commands{{"", "serve"},
+                                                    {"serve", "serve"},
+                                                    {"version", "version"},
+                                                    {"help", "help"},
+                                                    {"config default", "config-default"},
+                                                    {"config show", "config-show"},
+                                                    {"check-config", "check-config"},
+                                                    {"config check", "check-config"}};
+  auto found = commands.find(said);
+  if (found == commands.end()) {
+    std::vector<std::string> known;
+    for (auto& c : commands)
+      known.push_back(c.first);
+    auto near = nearest(said, known);
+    throw config_error(said + ": unknown command" +
+                       (near.empty() ? "; see parlor --help" : "; did you mean " + near + "?"));
+  }
+  out.command = found->second;
+  if (out.command == "help")
+    out.help = usage();
+  return out;
+}
+
+} // namespace parlor

@@ -1,0 +1,264 @@
+// The one table of options, and what is written out from it.
+
+#include "app/options.hpp"
+
+#include <algorithm>
+
+namespace parlor {
+
+namespace {
+
+using enum option_type;
+using text = const std::string&;
+
+template <class T>
+T bounded(text t, std::int64_t low, std::int64_t high) {
+  auto n = parse_integer(t);
+  if (n < low || n > high)
+    throw config_error("must be from " + std::to_string(low) + " to " + std::to_string(high));
+  return static_cast<T>(n);
+}
+
+constexpr std::int64_t million = 1'000'000;
+
+// clang-format off
+constexpr option table[] = {
+  {"server.listen", string, "127.0.0.1:8080", "", "address and port to listen on; port 0 takes a free one",
+   [](settings& s, text t) { s.server.listen = t; }},
+  {"server.key", secret, "", "", "the key clients must send as a bearer token; empty asks for none",
+   [](settings& s, text t) { s.server.key = t; }},
+  {"server.cors_origins", list, "", "", "origins, comma-separated, whose pages may call; * is every origin",
+   [](settings& s, text t) { s.server.cors_origins = parse_list(t); }},
+  {"server.max_body", size, "25MiB", "", "largest request body",
+   [](settings& s, text t) { s.server.max_body = parse_size(t); }},
+  {"server.header_timeout", duration, "10s", "", "for the head of a request to arrive",
+   [](settings& s, text t) { s.server.header_timeout = parse_duration(t); }},
+  {"server.idle_timeout", duration, "75s", "", "an unused connection is kept for this long",
+   [](settings& s, text t) { s.server.idle_timeout = parse_duration(t); }},
+  {"server.write_timeout", duration, "30s", "", "a client that takes no byte for this long is cut",
+   [](settings& s, text t) { s.server.write_timeout = parse_duration(t); }},
+  {"server.threads", integer, "0", "", "threads for connections; 0 is one for each core",
+   [](settings& s, text t) { s.server.threads = bounded<std::size_t>(t, 0, 1024); }},
+  {"server.max_connections", integer, "10000", "", "connections at once; more wait in the kernel",
+   [](settings& s, text t) { s.server.max_connections = bounded<std::size_t>(t, 1, million); }},
+  {"store.path", string, "parlor.db", "", "the database file, made when missing",
+   [](settings& s, text t) { s.store.path = t; }},
+  {"session.idle_expiry", duration, "30m", "", "a session nobody uses for this long expires",
+   [](settings& s, text t) { s.session.idle_expiry = parse_duration(t); }},
+  {"session.memory", duration, "60s", "", "an idle session stays in memory for this long",
+   [](settings& s, text t) { s.session.memory = parse_duration(t); }},
+  {"session.max_turns", integer, "16", "", "turns of one session that may wait",
+   [](settings& s, text t) { s.session.max_turns = bounded<std::size_t>(t, 1, million); }},
+  {"session.token_budget", integer, "100000", "", "tokens of history sent to the model with a turn",
+   [](settings& s, text t) { s.session.token_budget = bounded<std::uint64_t>(t, 1, million * million); }},
+  {"session.recover", string, "retry", "retry|fail", "what becomes of turns a restart found unfinished",
+   [](settings& s, text t) { s.session.recover = t == "fail" ? recovery::fail : recovery::retry; }},
+  {"task.connect_timeout", duration, "10s", "", "to connect to the model's provider",
+   [](settings& s, text t) { s.task.connect_timeout = parse_duration(t); }},
+  {"task.first_token_timeout", duration, "120s", "", "from the call to the first token",
+   [](settings& s, text t) { s.task.first_token_timeout = parse_duration(t); }},
+  {"task.token_timeout", duration, "90s", "", "between two tokens",
+   [](settings& s, text t) { s.task.token_timeout = parse_duration(t); }},
+  {"task.total_timeout", duration, "10m", "", "for one attempt in all",
+   [](settings& s, text t) { s.task.total_timeout = parse_duration(t); }},
+  {"task.attempts", integer, "3", "", "calls made for a turn before it fails",
+   [](settings& s, text t) { s.task.attempts = bounded<int>(t, 1, 100); }},
+  {"task.backoff", duration, "1s", "", "before the second attempt; doubles with each",
+   [](settings& s, text t) { s.task.backoff = parse_duration(t); }},
+  {"task.retention", duration, "24h", "", "a finished task stays readable for this long",
+   [](settings& s, text t) { s.task.retention = parse_duration(t); }},
+  {"rehearsal.first_token", duration, "0ms", "", "the built-in model waits this long before it answers",
+   [](settings& s, text t) { s.rehearsal.first_token = parse_duration(t); }},
+  {"rehearsal.tokens_per_second", integer, "0", "", "how fast the built-in model writes; 0 is at once",
+   [](settings& s, text t) { s.rehearsal.tokens_per_second = bounded<double>(t, 0, million); }},
+  {"rehearsal.allow_script", boolean, "false", "", "lets requests script the built-in model; for tests",
+   [](settings& s, text t) { s.rehearsal.allow_script = parse_boolean(t); }},
+  {"log.format", string, "auto", "auto|text|json", "auto is text on a terminal, JSON lines otherwise",
+   [](settings& s, text t) {
+     s.log.format = t == "text" ? log_format::text : t == "json" ? log_format::json : log_format::automatic; }},
+  {"log.level", string, "info", "trace|debug|info|warn|error|off", "the least that is logged",
+   [](settings& s, text t) { s.log.level = t; }},
+  {"drain.timeout", duration, "30s", "", "running turns may take this long to finish at the end",
+   [](settings& s, text t) { s.drain.timeout = parse_duration(t); }},
+};
+// clang-format on
+
+// toml++ reads these back as they are.
+std::string toml_text(std::string_view t) {
+  std::string out = "\"";
+  for (char c : t) {
+    if (c == '"' || c == '\\')
+      out += '\\';
+    if (static_cast<unsigned char>(c) < 0x20) {
+      constexpr char hex[] = "0123456789abcdef";
+      out += "\\u00";
+      out += hex[(c >> 4) & 15];
+      out += hex[c & 15];
+    } else {
+      out += c;
+    }
+  }
+  return out + '"';
+}
+
+std::string toml_value(const option& o, const std::string& value) {
+  switch (o.type) {
+  case integer:
+  case boolean:
+    return value;
+  case list: {
+    std::string out = "[";
+    for (auto& item : parse_list(value))
+      out += (out.size() > 1 ? ", " : "") + toml_text(item);
+    return out + "]";
+  }
+  default:
+    return toml_text(value);
+  }
+}
+
+} // namespace
+
+std::span<const option> option_table() { return table; }
+
+std::string option::flag() const { return "--" + std::string{name}; }
+
+std::string option::variable() const {
+  std::string out = "PARLOR_";
+  for (char c : name)
+    out += c == '.' ? '_' : c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
+  return out;
+}
+
+std::string_view to_string(option_type t) noexcept {
+  constexpr std::string_view names[] = {"text", "number", "true|false", "duration",
+                                        "size", "list",   "secret"};
+  return names[static_cast<std::size_t>(t)];
+}
+
+std::string usage() {
+  std::string out =
+      "Usage: parlor [serve] [--name=value ...]\n"
+      "       parlor version\n"
+      "       parlor config default|show\n"
+      "       parlor check-config\n\n"
+      "Every option is a flag, an environment variable (PARLOR_SERVER_LISTEN) and a key of\n"
+      "the file, in this order of precedence. The names of the models and their providers\n"
+      "are in the file only.\n\n"
+      "  --config FILE\n      a TOML file (PARLOR_CONFIG)\n";
+  for (auto& o : table) {
+    out += "  " + o.flag() + " " + std::string{o.allowed.empty() ? to_string(o.type) : o.allowed};
+    if (!o.value.empty())
+      out += "  [" + std::string{o.value} + "]";
+    out += "\n      " + std::string{o.help} + "\n";
+  }
+  return out;
+}
+
+namespace {
+
+template <class Value>
+std::string write_config(bool comments, Value value) {
+  std::string out, section;
+  for (auto& o : table) {
+    auto dot = o.name.find('.');
+    auto here = std::string{o.name.substr(0, dot)};
+    if (here != section) {
+      out += (out.empty() ? "[" : "\n[") + here + "]\n";
+      section = here;
+    }
+    if (comments) {
+      out += "# " + std::string{o.help} + " (" + o.variable();
+      if (!o.allowed.empty())
+        out += "; " + std::string{o.allowed};
+      out += ")\n";
+    }
+    out += std::string{o.name.substr(dot + 1)} + " = " + toml_value(o, value(o)) + "\n";
+  }
+  return out;
+}
+
+} // namespace
+
+std::string default_config() {
+  auto out = write_config(true, [](const option& o) { return std::string{o.value}; });
+  return out + R"(
+# Where models come from. Without any, the OpenAI API is used when OPENAI_API_KEY is set, and the
+# built-in rehearsal model otherwise. ${NAME} is replaced by that variable of the environment.
+#
+# [[provider]]
+# name = "openai"
+# kind = "openai"            # or "rehearsal"
+# base_url = "https://api.openai.com/v1"
+# api_key = "${OPENAI_API_KEY}"
+# concurrency = 64           # calls at once
+# queue = 1024               # calls that may wait
+#
+# [[model]]
+# name = "gpt-4o-mini"       # what clients ask for
+# provider = "openai"
+# upstream_name = ""         # what the provider calls it, when different
+# default = true
+# first_token_timeout = "120s" # also connect_timeout, token_timeout, total_timeout, attempts
+)";
+}
+
+std::string show_config(const settings& s) {
+  auto join = [](const std::vector<std::string>& items) {
+    std::string out;
+    for (auto& i : items)
+      out += (out.empty() ? "" : ",") + i;
+    return out;
+  };
+  auto d = [](std::chrono::milliseconds v) { return format_duration(v); };
+  auto n = [](auto v) { return std::to_string(static_cast<std::int64_t>(v)); };
+  const char* formats[] = {"auto", "text", "json"};
+  const std::map<std::string_view, std::string> now{
+      {"server.listen", s.server.listen},
+      {"server.key", s.server.key.empty() ? "" : "***"},
+      {"server.cors_origins", join(s.server.cors_origins)},
+      {"server.max_body", format_size(s.server.max_body)},
+      {"server.header_timeout", d(s.server.header_timeout)},
+      {"server.idle_timeout", d(s.server.idle_timeout)},
+      {"server.write_timeout", d(s.server.write_timeout)},
+      {"server.threads", n(s.server.threads)},
+      {"server.max_connections", n(s.server.max_connections)},
+      {"store.path", s.store.path},
+      {"session.idle_expiry", d(s.session.idle_expiry)},
+      {"session.memory", d(s.session.memory)},
+      {"session.max_turns", n(s.session.max_turns)},
+      {"session.token_budget", n(s.session.token_budget)},
+      {"session.recover", s.session.recover == recovery::fail ? "fail" : "retry"},
+      {"task.connect_timeout", d(s.task.connect_timeout)},
+      {"task.first_token_timeout", d(s.task.first_token_timeout)},
+      {"task.token_timeout", d(s.task.token_timeout)},
+      {"task.total_timeout", d(s.task.total_timeout)},
+      {"task.attempts", n(s.task.attempts)},
+      {"task.backoff", d(s.task.backoff)},
+      {"task.retention", d(s.task.retention)},
+      {"rehearsal.first_token", d(s.rehearsal.first_token)},
+      {"rehearsal.tokens_per_second", n(s.rehearsal.tokens_per_second)},
+      {"rehearsal.allow_script", s.rehearsal.allow_script ? "true" : "false"},
+      {"log.format", formats[static_cast<std::size_t>(s.log.format)]},
+      {"log.level", s.log.level},
+      {"drain.timeout", d(s.drain.timeout)},
+  };
+  auto out = write_config(false, [&](const option& o) { return now.at(o.name); });
+  for (auto& p : s.providers) {
+    out += "\n[[provider]]\nname = " + toml_text(p.name) +
+           "\nkind = " + (p.kind == provider_kind::openai ? "\"openai\"" : "\"rehearsal\"") +
+           "\nconcurrency = " + n(p.concurrency) + "\nqueue = " + n(p.queue) + "\n";
+    if (!p.base_url.empty())
+      out += "base_url = " + toml_text(p.base_url) + "\n";
+    if (!p.api_key.empty())
+      out += "api_key = \"***\"\n";
+  }
+  for (auto& m : s.models) {
+    out += "\n[[model]]\nname = " + toml_text(m.name) + "\nprovider = " + toml_text(m.provider) +
+           "\nupstream_name = " + toml_text(m.upstream_name) +
+           "\ndefault = " + (m.is_default ? "true" : "false") + "\n";
+  }
+  return out;
+}
+
+} // namespace parlor
