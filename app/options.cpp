@@ -27,7 +27,7 @@ constexpr option table[] = {
    [](settings& s, text t) { s.server.listen = t; }},
   {"server.key", secret, "", "", "the key clients must send as a bearer token; empty asks for none",
    [](settings& s, text t) { s.server.key = t; }},
-  {"server.cors_origins", list, "", "", "origins, comma-separated, whose pages may call; * is every origin",
+  {"server.cors_origins", list, "", "", "origins, comma-separated, whose pages may call",
    [](settings& s, text t) { s.server.cors_origins = parse_list(t); }},
   {"server.max_body", size, "25MiB", "", "largest request body",
    [](settings& s, text t) { s.server.max_body = parse_size(t); }},

@@ -1,0 +1,138 @@
+// The log, by spdlog: this file only, for it is slow to compile.
+
+#include "app/logging.hpp"
+
+#include "protocol/json.hpp"
+
+#include <chrono>
+#include <cstdio>
+#include <ctime>
+#include <memory>
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+namespace parlor {
+
+namespace {
+
+struct sink {
+  std::shared_ptr<spdlog::logger> logger;
+  bool text;
+};
+
+spdlog::level::level_enum native(log_level l) noexcept {
+  switch (l) {
+  case log_level::trace:
+    return spdlog::level::trace;
+  case log_level::debug:
+    return spdlog::level::debug;
+  case log_level::info:
+    return spdlog::level::info;
+  case log_level::warn:
+    return spdlog::level::warn;
+  case log_level::error:
+    return spdlog::level::err;
+  case log_level::off:
+    break;
+  }
+  return spdlog::level::off;
+}
+
+// Lines are composed here, so the sink writes them as they are.
+std::shared_ptr<spdlog::logger> make_logger() {
+  auto out =
+      std::make_shared<spdlog::logger>("parlor", std::make_shared<spdlog::sinks::stdout_sink_mt>());
+  out->set_pattern("%v");
+  out->flush_on(spdlog::level::info);
+  return out;
+}
+
+sink& the_sink() {
+  static sink s{make_logger(), isatty(STDOUT_FILENO) == 1};
+  return s;
+}
+
+std::string_view name_of(log_level l) noexcept {
+  constexpr std::string_view names[] = {"trace", "debug", "info", "warn", "error", "off"};
+  return names[static_cast<std::size_t>(l)];
+}
+
+std::string timestamp(std::int64_t us) {
+  auto seconds = static_cast<std::time_t>(us / 1'000'000);
+  std::tm parts{};
+  gmtime_r(&seconds, &parts);
+  char head[32], out[48];
+  std::strftime(head, sizeof head, "%Y-%m-%dT%H:%M:%S", &parts);
+  std::snprintf(out, sizeof out, "%s.%06dZ", head, static_cast<int>(us % 1'000'000));
+  return out;
+}
+
+// What a terminal would act on is shown as a question mark.
+void append_plain(std::string& out, std::string_view text) {
+  for (char c : text) {
+    auto b = static_cast<unsigned char>(c);
+    out += b < 0x20 || b == 0x7f ? '?' : c;
+  }
+}
+
+} // namespace
+
+void start_logging(std::string_view format, std::string_view level) {
+  auto& s = the_sink();
+  s.text = format == "text" || (format != "json" && isatty(STDOUT_FILENO) == 1);
+  for (auto l : {log_level::trace, log_level::debug, log_level::info, log_level::warn,
+                 log_level::error, log_level::off})
+    if (name_of(l) == level)
+      s.logger->set_level(native(l));
+}
+
+void flush_logs() { the_sink().logger->flush(); }
+
+bool logs(log_level level) noexcept {
+  return level != log_level::off && the_sink().logger->should_log(native(level));
+}
+
+void log(log_level level, std::string_view msg, std::initializer_list<log_field> fields) {
+  if (!logs(level))
+    return;
+  auto us = std::chrono::duration_cast<std::chrono::microseconds>(
+                std::chrono::system_clock::now().time_since_epoch())
+                .count();
+  auto& s = the_sink();
+  auto line =
+      s.text ? log_line_text(us, level, msg, fields) : log_line_json(us, level, msg, fields);
+  s.logger->log(native(level), spdlog::string_view_t{line.data(), line.size()});
+}
+
+std::string log_line_json(std::int64_t ts_us, log_level level, std::string_view msg,
+                          std::initializer_list<log_field> fields) {
+  std::string out = "{\"ts\":\"" + timestamp(ts_us) + "\",\"level\":\"";
+  out += name_of(level);
+  out += "\",\"logger\":\"parlor\",\"msg\":";
+  json::append_quoted(out, msg);
+  for (auto& [name, value] : fields) {
+    out += ',';
+    json::append_quoted(out, name);
+    out += ':';
+    json::append_quoted(out, value);
+  }
+  return out + '}';
+}
+
+std::string log_line_text(std::int64_t ts_us, log_level level, std::string_view msg,
+                          std::initializer_list<log_field> fields) {
+  auto out = timestamp(ts_us) + " ";
+  out += name_of(level);
+  out.append(6 - name_of(level).size(), ' ');
+  append_plain(out, msg);
+  for (auto& [name, value] : fields) {
+    out += ' ';
+    append_plain(out, name);
+    out += '=';
+    append_plain(out, value);
+  }
+  return out;
+}
+
+} // namespace parlor
