@@ -36,6 +36,12 @@ lobby_actor::behavior_type lobby(lobby_actor::stateful_pointer<lobby_state> self
       s.keys.erase(i);
     }
   });
+  self->set_exit_handler([self](caf::exit_msg& m) {
+    for (auto& [key, e] : self->state.sessions)
+      self->send_exit(e.actor, caf::exit_reason::kill);
+    self->state.sessions.clear();
+    self->quit(std::move(m.reason));
+  });
   if (self->state.world->idle_expiry.count() > 0)
     self->delayed_send(self, caf::timespan{options.sweep_every}, sweep{});
   return {

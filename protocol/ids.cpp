@@ -1,0 +1,65 @@
+#include "protocol/ids.hpp"
+
+#include <openssl/rand.h>
+
+#include <charconv>
+#include <stdexcept>
+#include <vector>
+
+namespace parlor {
+
+namespace {
+constexpr std::string_view base32 = "0123456789abcdefghjkmnpqrstvwxyz"; // Crockford
+constexpr std::size_t max_cursor = 40;
+} // namespace
+
+bool valid_session_id(std::string_view id) noexcept {
+  if (id.empty() || id.size() > 128)
+    return false;
+  for (unsigned char c : id)
+    if (!((c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' ||
+          c == '-' || c == '.' || c == ':' || c == '@'))
+      return false;
+  return true;
+}
+
+std::string random_base32(std::size_t n) {
+  std::vector<unsigned char> bytes(n);
+  if (RAND_bytes(bytes.data(), static_cast<int>(n)) != 1)
+    throw std::runtime_error{"the operating system gives no random bytes"};
+  std::string out;
+  for (auto b : bytes)
+    out += base32[b & 31];
+  return out;
+}
+
+std::string make_task_id(std::int64_t now_ms) {
+  return "task_" + std::to_string(now_ms) + '_' + random_base32(20);
+}
+std::string make_session_id() { return "session_" + random_base32(26); }
+std::string make_message_id() { return "msg_" + random_base32(26); }
+std::string make_request_id() { return "req_" + random_base32(16); }
+std::string make_epoch() { return random_base32(8); }
+
+std::string format_cursor(std::string_view epoch, std::uint64_t seq) {
+  return std::string{epoch} + '-' + std::to_string(seq);
+}
+
+std::optional<cursor> parse_cursor(std::string_view text) {
+  auto dash = text.rfind('-');
+  if (text.size() > max_cursor || dash == std::string_view::npos || dash == 0 ||
+      dash + 1 == text.size())
+    return std::nullopt;
+  for (char c : text)
+    if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || c == '-'))
+      return std::nullopt;
+  cursor out;
+  out.epoch = text.substr(0, dash);
+  auto digits = text.substr(dash + 1);
+  auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), out.seq);
+  if (error != std::errc{} || end != digits.data() + digits.size())
+    return std::nullopt;
+  return out;
+}
+
+} // namespace parlor

@@ -1,0 +1,50 @@
+#include "protocol/window.hpp"
+
+#include <algorithm>
+
+namespace parlor {
+
+window_result fit_window(std::string_view system_prompt,
+                         const std::vector<history_message>& history, const message& now,
+                         std::int64_t token_budget) {
+  struct turn {
+    std::size_t from, to; // messages of the history
+    std::int64_t tokens;
+  };
+  std::vector<turn> turns;
+  for (std::size_t i = 0; i < history.size();) {
+    if (history[i].said.who != role::user) {
+      ++i;
+      continue;
+    }
+    turn t{i, i + 1, estimate_tokens(history[i].said)};
+    auto answered = false;
+    // An answer belongs to the question of its own task.
+    while (t.to < history.size() && history[t.to].said.who != role::user) {
+      answered = true;
+      t.tokens += estimate_tokens(history[t.to].said);
+      ++t.to;
+    }
+    if (answered)
+      turns.push_back(t);
+    i = t.to;
+  }
+  message system{role::system, std::string{system_prompt}, {}};
+  auto left =
+      token_budget - estimate_tokens(now) - (system_prompt.empty() ? 0 : estimate_tokens(system));
+  auto first = turns.size();
+  while (first > 0 && turns[first - 1].tokens <= left)
+    left -= turns[--first].tokens;
+  window_result out;
+  for (std::size_t i = 0; i < first; ++i)
+    out.dropped += static_cast<std::uint32_t>(turns[i].to - turns[i].from);
+  if (!system_prompt.empty())
+    out.messages.push_back(std::move(system));
+  for (; first < turns.size(); ++first)
+    for (auto i = turns[first].from; i < turns[first].to; ++i)
+      out.messages.push_back(history[i].said);
+  out.messages.push_back(now);
+  return out;
+}
+
+} // namespace parlor
