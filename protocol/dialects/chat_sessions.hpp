@@ -7,8 +7,8 @@
 
 namespace parlor::chat_sessions {
 
-/// Body of POST /api/chat and /api/chat/stream. `session.id` is empty if the client gave no conversation_id;
-/// ids of task and message and the idempotency are left for the edge to fill in.
+/// Body of POST /api/chat and /api/chat/stream. `session.id` is empty if the client gave no
+/// conversation_id; ids of task and message and the idempotency are left for the edge to fill in.
 parsed<turn_request> parse_chat(std::string_view body);
 
 /// `start` (accepted), `chunk`, `retry`, `done`, `error`, and for whole sessions `session_deleted`,

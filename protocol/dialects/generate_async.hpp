@@ -18,8 +18,8 @@ std::string error_json(errc code, std::string_view detail, language lang);
 /// The answer of DELETE.
 std::string cancelled_json(const task_view& task, language lang);
 
-/// `connected` (by greet), `status_update`, `progress_update`, `completed`, `failed`, `cancelled`; retry is a
-/// status_update. Deltas have no form in `shape` and are `chunk` in `shape_with_deltas`.
+/// `connected` (by greet), `status_update`, `progress_update`, `completed`, `failed`, `cancelled`;
+/// retry is a status_update. Deltas have no form in `shape` and are `chunk` in `shape_with_deltas`.
 std::string encode(std::string_view epoch, language lang, const event& e);
 std::string encode_with_deltas(std::string_view epoch, language lang, const event& e);
 std::string greet(language lang, std::int64_t now_ms, const task_view* task, bool fresh);
