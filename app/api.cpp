@@ -1,0 +1,379 @@
+#include "app/api.hpp"
+
+#include "app/assets.hpp"
+#include "app/version.hpp"
+#include "protocol/dialects/chat_sessions.hpp"
+#include "protocol/dialects/generate_async.hpp"
+#include "protocol/problem.hpp"
+
+#include <boost/url/decode_view.hpp>
+#include <boost/url/params_encoded_view.hpp>
+#include <boost/url/parse_query.hpp>
+#include <openssl/crypto.h>
+#include <openssl/sha.h>
+
+#include <algorithm>
+#include <charconv>
+
+namespace parlor {
+
+namespace {
+
+enum route : int {
+  chat,
+  chat_stream,
+  generate,
+  generate_one,
+  generate_stream,
+  generate_cancel,
+  task_events,
+  sessions,
+  session_one,
+  session_delete,
+  session_messages,
+  session_events,
+  health,
+  livez,
+  readyz,
+  version_page,
+  metrics,
+  openapi,
+  docs,
+  docs_script,
+  actors,
+  actors_stream,
+  problem_page,
+};
+
+bool open_to_all(int r) {
+  return r == health || r == livez || r == readyz || r == version_page || r == openapi || r == docs || r == docs_script ||
+         r == problem_page;
+}
+
+bool is_generate(std::string_view path) { return path.rfind("/api/generate-async", 0) == 0; }
+
+std::string sha256_hex(std::string_view text) {
+  unsigned char digest[SHA256_DIGEST_LENGTH];
+  SHA256(reinterpret_cast<const unsigned char*>(text.data()), text.size(), digest);
+  static constexpr char hex[] = "0123456789abcdef";
+  std::string out;
+  for (auto b : digest) {
+    out += hex[b >> 4];
+    out += hex[b & 15];
+  }
+  return out;
+}
+
+/// Does not tell by its time how much of the key was right.
+bool same_key(std::string_view given, std::string_view wanted) {
+  auto a = sha256_hex(given), b = sha256_hex(wanted);
+  return CRYPTO_memcmp(a.data(), b.data(), a.size()) == 0;
+}
+
+} // namespace
+
+std::string query_value(std::string_view query, std::string_view name) {
+  auto parsed = boost::urls::parse_query(boost::core::string_view{query.data(), query.size()});
+  if (!parsed)
+    return {};
+  for (auto p : *parsed) {
+    boost::urls::encoding_opts form;
+    form.space_as_plus = true;
+    std::string key;
+    for (char c : boost::urls::decode_view{p.key, form})
+      key += c;
+    if (key != name)
+      continue;
+    std::string value;
+    for (char c : boost::urls::decode_view{p.value, form})
+      value += c;
+    return value;
+  }
+  return {};
+}
+
+struct api::context {
+  http::request request;
+  http::exchange_ptr exchange;
+  language lang = language::en;
+  std::vector<http::header> headers; // CORS, of every answer
+  std::string id;                    // the {id} of the route
+};
+
+api::api(api_options options) : options_{std::move(options)} {
+  router_.add("POST", "/api/chat", chat);
+  router_.add("POST", "/api/chat/stream", chat_stream);
+  router_.add("POST", "/api/generate-async", generate);
+  router_.add("GET", "/api/generate-async/{id}", generate_one);
+  router_.add("GET", "/api/generate-async/{id}/stream", generate_stream);
+  router_.add("DELETE", "/api/generate-async/{id}", generate_cancel);
+  router_.add("GET", "/api/tasks/{id}/events", task_events);
+  router_.add("GET", "/api/sessions", sessions);
+  router_.add("GET", "/api/sessions/{id}", session_one);
+  router_.add("DELETE", "/api/sessions/{id}", session_delete);
+  router_.add("GET", "/api/sessions/{id}/messages", session_messages);
+  router_.add("GET", "/api/sessions/{id}/events", session_events);
+  router_.add("GET", "/health", health);
+  router_.add("GET", "/livez", livez);
+  router_.add("GET", "/readyz", readyz);
+  router_.add("GET", "/version", version_page);
+  router_.add("GET", "/metrics", metrics);
+  router_.add("GET", "/openapi.json", openapi);
+  router_.add("GET", "/docs", docs);
+  router_.add("GET", "/docs.js", docs_script);
+  router_.add("GET", "/admin/actors", actors);
+  router_.add("GET", "/admin/actors/stream", actors_stream);
+  router_.add("GET", "/problems/{id}", problem_page);
+}
+
+void api::operator()(http::request&& request, http::exchange_ptr exchange) const {
+  context c{std::move(request), std::move(exchange), language::en, {}, {}};
+  c.lang = pick_language(c.request.get("Accept-Language"));
+  if (preflight(c))
+    return;
+  auto found = router_.find(c.request.method, c.request.path);
+  if (found.error != errc::none) {
+    if (!found.allow.empty())
+      c.headers.push_back({"Allow", found.allow});
+    return refuse(c, {found.error, {}, {}, 0});
+  }
+  if (!found.params.empty())
+    c.id = found.params.front().second;
+  if (!open_to_all(found.id) && !admit(c))
+    return refuse(c, {errc::unauthorized, {}, {}, 0});
+  switch (found.id) {
+  case chat:
+  case chat_stream:
+  case generate:
+    return turn(c, found.id);
+  case generate_one:
+  case generate_stream:
+  case generate_cancel:
+  case task_events:
+  case sessions:
+  case session_one:
+  case session_delete:
+  case session_messages:
+  case session_events:
+    return read(c, found.id);
+  default:
+    return page(c, found.id);
+  }
+}
+
+// -- who may ------------------------------------------------------------------------------------------
+
+bool api::admit(context& c) const {
+  if (options_.key.empty())
+    return true;
+  auto given = c.request.get("Authorization");
+  constexpr std::string_view bearer = "Bearer ";
+  if (given.size() > bearer.size() &&
+      std::equal(bearer.begin(), bearer.end(), given.begin(), [](char a, char b) { return (a | 32) == (b | 32); }) &&
+      same_key(given.substr(bearer.size()), options_.key))
+    return true;
+  c.headers.push_back({"WWW-Authenticate", "Bearer"});
+  return false;
+}
+
+bool api::preflight(context& c) const {
+  auto origin = std::string{c.request.get("Origin")};
+  if (origin.empty() || options_.cors_origins.empty())
+    return false;
+  c.headers.push_back({"Vary", "Origin"});
+  auto& known = options_.cors_origins;
+  if (std::find(known.begin(), known.end(), origin) == known.end())
+    return false;
+  c.headers.push_back({"Access-Control-Allow-Origin", origin});
+  c.headers.push_back(
+    {"Access-Control-Expose-Headers", "ETag, Idempotency-Replayed, Retry-After, X-Request-Id, X-Session-ID"});
+  if (c.request.method != "OPTIONS" || c.request.get("Access-Control-Request-Method").empty())
+    return false;
+  http::response r;
+  r.status = 204;
+  r.headers = c.headers;
+  r.headers.push_back({"Access-Control-Allow-Methods", "GET, POST, DELETE"});
+  r.headers.push_back({"Access-Control-Allow-Headers", "Accept-Language, Authorization, Content-Type, Idempotency-Key, "
+                                                       "If-None-Match, Last-Event-ID, X-Request-Id"});
+  r.headers.push_back({"Access-Control-Max-Age", "7200"});
+  c.exchange->respond(std::move(r));
+  return true;
+}
+
+// -- answers ------------------------------------------------------------------------------------------
+
+void api::refuse(context& c, refusal why) const {
+  http::response r;
+  r.status = static_cast<unsigned>(describe(why.code).http_status);
+  r.headers = c.headers;
+  if (why.retry_after_s > 0)
+    r.headers.push_back({"Retry-After", std::to_string(why.retry_after_s)});
+  if (is_generate(c.request.path)) {
+    r.headers.push_back({"Content-Type", "application/json; charset=utf-8"});
+    r.body = generate_async::error_json(why.code, why.detail, c.lang);
+  } else {
+    r.headers.push_back({"Content-Type", std::string{problem_content_type}});
+    r.body = problem_json(why, c.lang, c.request.id);
+  }
+  c.exchange->respond(std::move(r));
+}
+
+void api::text(context& c, unsigned status, std::string type, std::string body) const {
+  http::response r;
+  r.status = status;
+  r.headers = c.headers;
+  r.headers.push_back({"Content-Type", std::move(type)});
+  r.body = std::move(body);
+  c.exchange->respond(std::move(r));
+}
+
+void api::send(context& c, visit v) const {
+  v.exchange = c.exchange;
+  v.request_id = c.request.id;
+  v.lang = c.lang;
+  v.headers = c.headers;
+  auto& by = v.turn.session.id.empty() ? (v.key.id.empty() ? v.task : v.key.id) : v.turn.session.id;
+  auto edge = options_.edge_for(by);
+  caf::anon_send(edge, visit_ptr{std::make_shared<visit>(std::move(v))});
+}
+
+// -- routes -------------------------------------------------------------------------------------------
+
+void api::turn(context& c, int route) const {
+  auto type = c.request.get("Content-Type");
+  if (!type.empty() && type.substr(0, 16) != "application/json")
+    return refuse(c, {errc::unsupported_media_type, {}, {}, 0});
+  auto read = route == generate ? generate_async::parse_create(c.request.body) : chat_sessions::parse_chat(c.request.body);
+  if (auto* why = std::get_if<refusal>(&read))
+    return refuse(c, std::move(*why));
+  visit v;
+  v.what = route == chat          ? visit::kind::chat
+           : route == chat_stream ? visit::kind::chat_stream
+                                  : visit::kind::generate;
+  v.shape = &chat_sessions::shape;
+  v.turn = std::move(std::get<turn_request>(read));
+  if (!options_.allow_script)
+    v.turn.settings.script.clear();
+  v.turn.task_id = make_task_id(options_.wall());
+  v.turn.message_id = make_message_id();
+  if (v.turn.session.id.empty())
+    v.turn.session.id = make_session_id();
+  if (auto key = c.request.get("Idempotency-Key"); !key.empty()) {
+    if (key.size() > 255)
+      return refuse(c, {errc::invalid_field, "Idempotency-Key", "at most 255 bytes", 0});
+    v.turn.once.scope_and_key = v.turn.session.tenant + '\n' + c.request.method + '\n' + c.request.path + '\n' + std::string{key};
+    v.turn.once.fingerprint = sha256_hex(c.request.body);
+  }
+  send(c, std::move(v));
+}
+
+void api::read(context& c, int route) const {
+  visit v;
+  if (route == generate_stream || route == task_events || route == session_events) {
+    auto cursor_text = std::string{c.request.get("Last-Event-ID")};
+    if (cursor_text.empty())
+      cursor_text = query_value(c.request.query, "lastEventId");
+    if (!cursor_text.empty()) {
+      v.after = parse_cursor(cursor_text);
+      if (!v.after)
+        return refuse(c, {errc::bad_cursor, "Last-Event-ID", {}, 0});
+    }
+  }
+  if (route == sessions || route == session_messages) {
+    auto limit = query_value(c.request.query, "limit");
+    if (!limit.empty()) {
+      std::size_t n = 0;
+      auto [end, error] = std::from_chars(limit.data(), limit.data() + limit.size(), n);
+      if (error != std::errc{} || end != limit.data() + limit.size() || n < 1 || n > 1000)
+        return refuse(c, {errc::invalid_field, "limit", "a number from 1 to 1000", 0});
+      v.limit = n;
+    }
+    v.page = query_value(c.request.query, route == sessions ? "cursor" : "before");
+  }
+  switch (route) {
+  case generate_one:
+    v.what = visit::kind::generate_poll;
+    v.task = c.id;
+    v.if_none_match = c.request.get("If-None-Match");
+    break;
+  case generate_stream:
+    v.what = visit::kind::task_stream;
+    v.task = c.id;
+    v.shape = query_value(c.request.query, "deltas") == "1" ? &generate_async::shape_with_deltas : &generate_async::shape;
+    break;
+  case generate_cancel:
+    v.what = visit::kind::generate_cancel;
+    v.task = c.id;
+    break;
+  case task_events:
+    v.what = visit::kind::task_stream;
+    v.task = c.id;
+    v.shape = &chat_sessions::shape;
+    break;
+  case sessions:
+    v.what = visit::kind::sessions;
+    break;
+  case session_one:
+    v.what = visit::kind::session;
+    break;
+  case session_delete:
+    v.what = visit::kind::remove;
+    break;
+  case session_messages:
+    v.what = visit::kind::messages;
+    break;
+  default:
+    v.what = visit::kind::session_stream;
+    v.shape = &chat_sessions::shape;
+  }
+  if (v.task.empty() && route != sessions) {
+    if (!valid_session_id(c.id))
+      return refuse(c, {errc::session_not_found, {}, {}, 0});
+    v.key.id = c.id;
+  }
+  send(c, std::move(v));
+}
+
+void api::page(context& c, int route) const {
+  constexpr auto json = "application/json; charset=utf-8";
+  switch (route) {
+  case health: {
+    if (options_.draining() || !options_.healthy())
+      return text(c, 503, json,
+                  chat_sessions::health_json(false, 0, options_.draining() ? "draining" : "the store has failed"));
+    visit v;
+    v.what = visit::kind::health;
+    return send(c, std::move(v));
+  }
+  case livez:
+    return text(c, 200, json, R"({"status":"alive"})");
+  case readyz: {
+    auto draining = options_.draining(), healthy = options_.healthy();
+    return text(c, draining || !healthy ? 503 : 200, json,
+                std::string{R"({"ready":)"} + (draining || !healthy ? "false" : "true") + R"(,"checks":{"store":")" +
+                  (healthy ? "ok" : "failed") + R"(","draining":)" + (draining ? "true" : "false") + "}}");
+  }
+  case version_page:
+    return text(c, 200, json, version_json());
+  case metrics:
+    return text(c, 200, "text/plain; version=0.0.4; charset=utf-8", options_.metrics());
+  case openapi:
+    return text(c, 200, json, std::string{openapi_json()});
+  case docs:
+    return text(c, 200, "text/html; charset=utf-8", std::string{docs_html()});
+  case docs_script:
+    return text(c, 200, "text/javascript; charset=utf-8", std::string{docs_js()});
+  case actors:
+    return text(c, 200, json, options_.actors());
+  case actors_stream:
+    return options_.stream_actors(c.exchange, c.headers);
+  default: {
+    auto code = errc_from_name(c.id);
+    if (to_string(code) != c.id)
+      return refuse(c, {errc::route_not_found, {}, {}, 0});
+    return text(c, 200, "text/plain; charset=utf-8", std::string{parlor::text(code, c.lang)} + "\n");
+  }
+  }
+}
+
+} // namespace parlor

@@ -1,0 +1,52 @@
+#pragma once
+// From HTTP requests to what the edge serves: routes, keys, CORS, languages, cursors.
+//
+// Owner: main. Thread: called on connections' strands; immutable after construction.
+
+#include "actors/interfaces.hpp"
+#include "http/router.hpp"
+
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace parlor {
+
+struct api_options {
+  std::string key;                       // the bearer key; empty: none is asked for
+  std::vector<std::string> cors_origins; // exact origins
+  std::string epoch;
+  bool allow_script = false; // requests may carry a script for the rehearsal model
+  std::function<edge_actor(const std::string& key)> edge_for;
+  std::function<std::int64_t()> wall;    // ms since the epoch
+  std::function<bool()> draining;
+  std::function<bool()> healthy;         // the store has not failed
+  std::function<std::string()> metrics;  // Prometheus text
+  std::function<std::string()> actors;   // JSON
+  std::function<void(http::exchange_ptr, std::vector<http::header>)> stream_actors;
+};
+
+class api {
+public:
+  explicit api(api_options options);
+  void operator()(http::request&& request, http::exchange_ptr exchange) const;
+
+private:
+  struct context; // one request on its way
+  bool admit(context& c) const;
+  bool preflight(context& c) const;
+  void turn(context& c, int route) const;
+  void read(context& c, int route) const;
+  void page(context& c, int route) const;
+  void send(context& c, visit v) const;
+  void refuse(context& c, refusal why) const;
+  void text(context& c, unsigned status, std::string type, std::string body) const;
+
+  api_options options_;
+  http::router router_;
+};
+
+/// The value of a query parameter, percent-decoded; empty if absent.
+std::string query_value(std::string_view query, std::string_view name);
+
+} // namespace parlor

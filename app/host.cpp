@@ -1,0 +1,312 @@
+#include "app/host.hpp"
+
+#include "actors/asio_scheduler.hpp"
+#include "actors/edge.hpp"
+#include "actors/instrument.hpp"
+#include "actors/keeper.hpp"
+#include "actors/lobby.hpp"
+#include "app/api.hpp"
+#include "app/logging.hpp"
+#include "app/metrics.hpp"
+#include "app/version.hpp"
+#include "http/server.hpp"
+#include "llm/openai.hpp"
+#include "llm/rehearsal.hpp"
+#include "protocol/problem.hpp"
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/address.hpp>
+#include <boost/asio/signal_set.hpp>
+
+#include <condition_variable>
+#include <cstdlib>
+#include <map>
+#include <mutex>
+#include <random>
+#include <thread>
+
+namespace parlor {
+
+namespace {
+
+std::int64_t wall_clock() {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
+double jitter() {
+  static thread_local std::mt19937_64 engine{std::random_device{}()};
+  return std::uniform_real_distribution<>{0, 1}(engine);
+}
+
+/// The configured models by name, and who serves what nobody has named.
+struct catalogue {
+  std::map<std::string, std::shared_ptr<const model_entry>, std::less<>> by_name;
+  std::shared_ptr<const model_entry> standard;
+  std::shared_ptr<const model_entry> any;
+  std::vector<std::pair<std::string, std::shared_ptr<llm::limiter>>> limits;
+
+  std::shared_ptr<const model_entry> find(const std::string& name) const {
+    if (name.empty())
+      return standard;
+    if (auto i = by_name.find(name); i != by_name.end())
+      return i->second;
+    return any;
+  }
+};
+
+catalogue make_catalogue(boost::asio::io_context& io, const settings& config) {
+  catalogue c;
+  struct served {
+    llm::provider_ptr provider;
+    std::shared_ptr<llm::limiter> limit;
+  };
+  std::map<std::string, served> providers;
+  for (auto& p : config.providers) {
+    served s;
+    if (p.kind == provider_kind::rehearsal)
+      s.provider = llm::make_rehearsal(io, {p.first_token, p.tokens_per_second, p.script});
+    else
+      s.provider = llm::make_openai(io, {p.base_url, p.api_key, p.name, p.concurrency});
+    s.limit = llm::make_limiter(p.concurrency, p.queue);
+    c.limits.emplace_back(p.name, s.limit);
+    providers.emplace(p.name, std::move(s));
+  }
+  for (auto& m : config.models) {
+    auto& s = providers.at(m.provider);
+    auto e = std::make_shared<model_entry>();
+    e->name = m.name.empty() ? m.upstream_name : m.name;
+    e->upstream_name = m.name.empty() ? std::string{} : m.upstream_name;
+    e->provider = s.provider;
+    e->limit = s.limit;
+    e->connect = m.connect_timeout.value_or(config.task.connect_timeout);
+    e->first_token = m.first_token_timeout.value_or(config.task.first_token_timeout);
+    e->between_tokens = m.token_timeout.value_or(config.task.token_timeout);
+    e->total = m.total_timeout.value_or(config.task.total_timeout);
+    e->backoff.attempts = static_cast<std::uint32_t>(m.attempts.value_or(config.task.attempts));
+    e->backoff.first = config.task.backoff;
+    e->any_name = m.name.empty();
+    if (e->any_name)
+      c.any = e;
+    else
+      c.by_name.emplace(m.name, e);
+    if (m.is_default || !c.standard)
+      c.standard = e;
+  }
+  return c;
+}
+
+http::response below_the_handler(errc code, const std::string& request_id) {
+  http::response r;
+  r.status = static_cast<unsigned>(describe(code).http_status);
+  r.headers.push_back({"Content-Type", std::string{problem_content_type}});
+  r.body = problem_json({code, {}, {}, 0}, language::en, request_id);
+  return r;
+}
+
+void print_welcome(const settings& config, const std::string& base) {
+  std::printf("Parlor %s\n"
+              "  listening   %s\n"
+              "  API page    %s/docs\n"
+              "  model       %s (%s)\n"
+              "  store       %s\n\n"
+              "Try it:\n"
+              "  curl -N %s/api/chat/stream -H 'Content-Type: application/json'%s -d '{\"message\": \"Hello, I am Zhang San\", "
+              "\"conversation_id\": \"user_001\"}'\n\n",
+              std::string{version()}.c_str(), base.c_str(), base.c_str(), config.models.front().name.c_str(),
+              config.models.front().provider.c_str(), config.store.path.c_str(), base.c_str(),
+              config.server.key.empty() ? "" : " -H \"Authorization: Bearer $PARLOR_SERVER_KEY\"");
+  std::fflush(stdout);
+}
+
+} // namespace
+
+std::pair<std::string, unsigned short> split_address(const std::string& listen) {
+  auto colon = listen.rfind(':');
+  if (colon == std::string::npos)
+    throw std::invalid_argument{"server.listen must be address:port, for example 127.0.0.1:8080"};
+  auto host = listen.substr(0, colon);
+  if (host.size() > 1 && host.front() == '[' && host.back() == ']')
+    host = host.substr(1, host.size() - 2);
+  if (host == "localhost")
+    host = "127.0.0.1";
+  auto digits = listen.substr(colon + 1);
+  auto port = digits.empty() || digits.find_first_not_of("0123456789") != std::string::npos ? 65536UL : std::strtoul(digits.c_str(), nullptr, 10);
+  boost::system::error_code error;
+  boost::asio::ip::make_address(host, error);
+  if (port > 65535 || error)
+    throw std::invalid_argument{"server.listen must be address:port, for example 127.0.0.1:8080"};
+  return {host, static_cast<unsigned short>(port)};
+}
+
+std::string unsafe_listener(const settings& config) {
+  auto address = boost::asio::ip::make_address(split_address(config.server.listen).first);
+  if (address.is_loopback() || !config.server.key.empty())
+    return {};
+  return "server.listen is " + config.server.listen +
+         ", which others can reach, and no key is configured: set PARLOR_SERVER_KEY, or listen on 127.0.0.1";
+}
+
+int serve(const settings& config) {
+  auto [host, port] = split_address(config.server.listen);
+  boost::asio::io_context io;
+  auto threads = config.server.threads != 0 ? config.server.threads : std::max(1U, std::thread::hardware_concurrency());
+
+  auto storage = store::open_sqlite(config.store.path);
+  auto models = make_catalogue(io, config);
+  std::atomic<bool> draining{false}, store_failed{false};
+
+  caf::actor_system_config actor_config;
+  host_on(actor_config, io, threads);
+  std::mutex mutex;
+  std::condition_variable told;
+  int signals = 0;
+  {
+    caf::actor_system system{actor_config};
+    keeper_options keeping;
+    keeping.task_retention = config.task.retention;
+    keeping.wall = wall_clock;
+    keeping.on_broken = [&](const std::string& why) {
+      store_failed = true;
+      log(log_level::error, "store_failed", {{"error", why}});
+      flush_logs();
+      std::_Exit(70); // nothing that was not durable has been acknowledged; nothing more may be
+    };
+    auto keep = system.spawn<caf::detached>(keeper, std::shared_ptr<store::writer>{storage->open_writer()}, keeping);
+    auto recall = system.spawn<caf::detached>(archive, std::shared_ptr<store::reader>{storage->open_reader()});
+
+    auto world = std::make_shared<session_world>();
+    world->epoch = storage->epoch();
+    world->keeper = keep;
+    world->archive = recall;
+    world->limits.max_turns = config.session.max_turns;
+    world->limits.token_budget = static_cast<std::int64_t>(config.session.token_budget);
+    world->limits.retry_interrupted = config.session.recover == recovery::retry;
+    world->idle_expiry = config.session.idle_expiry;
+    world->memory_for = config.session.memory;
+    world->find_model = [&models](const std::string& name) { return models.find(name); };
+    world->wall = wall_clock;
+    world->random = jitter;
+
+    std::vector<lobby_actor> lobbies;
+    std::vector<edge_actor> edges;
+    for (std::size_t i = 0; i < threads; ++i)
+      lobbies.push_back(system.spawn(lobby, session_world_ptr{world}, lobby_options{std::chrono::seconds{60}, i, threads}));
+    auto door = [&lobbies](const session_key& key) -> door_actor {
+      return lobbies[std::hash<session_key>{}(key) % lobbies.size()];
+    };
+    edge_options edging;
+    edging.epoch = storage->epoch();
+    edging.door = door;
+    edging.archive = recall;
+    edging.wall = wall_clock;
+    edging.draining = [&] { return draining.load(); };
+    for (std::size_t i = 0; i < threads; ++i)
+      edges.push_back(system.spawn(edge, edging));
+
+    // What a dead server left open is gone on with, before anybody asks.
+    for (auto& key : storage->open_reader()->unfinished_sessions()) {
+      auto wake = std::make_shared<session_ask>();
+      wake->what = session_ask::kind::wake;
+      wake->key = key;
+      caf::anon_send(door(key), session_ask_ptr{std::move(wake)});
+    }
+
+    http::server* web = nullptr;
+    api_options routes;
+    routes.key = config.server.key;
+    routes.cors_origins = config.server.cors_origins;
+    routes.epoch = storage->epoch();
+    routes.allow_script = config.rehearsal.allow_script;
+    routes.edge_for = [&edges](const std::string& by) { return edges[std::hash<std::string>{}(by) % edges.size()]; };
+    routes.wall = wall_clock;
+    routes.draining = [&] { return draining.load(); };
+    routes.healthy = [&] { return !store_failed.load(); };
+    routes.metrics = [&] {
+      return metrics_text({web != nullptr ? &web->stats() : nullptr, models.limits, draining.load()});
+    };
+    routes.actors = actors_json;
+    routes.stream_actors = [&io](http::exchange_ptr e, std::vector<http::header> h) {
+      stream_actors(io, std::move(e), std::move(h));
+    };
+    auto handler = std::make_shared<const api>(std::move(routes));
+    http::server_options serving;
+    serving.address = host;
+    serving.port = port;
+    serving.max_body = config.server.max_body;
+    serving.header_timeout = config.server.header_timeout;
+    serving.idle_timeout = config.server.idle_timeout;
+    serving.write_timeout = config.server.write_timeout;
+    serving.max_connections = config.server.max_connections;
+    auto make_web = [&] {
+      return std::make_unique<http::server>(
+        io, serving, [handler](http::request&& r, http::exchange_ptr e) { (*handler)(std::move(r), std::move(e)); },
+        below_the_handler);
+    };
+    auto stop_actors = [&] {
+      for (auto& e : edges)
+        caf::anon_send_exit(e, caf::exit_reason::kill);
+      for (auto& l : lobbies)
+        caf::anon_send_exit(l, caf::exit_reason::user_shutdown); // takes its sessions along
+      edges.clear();
+      lobbies.clear();
+    };
+    std::unique_ptr<http::server> server;
+    try {
+      server = make_web();
+      web = server.get();
+      server->start();
+    } catch (...) {
+      stop_actors();
+      caf::anon_send_exit(keep, caf::exit_reason::user_shutdown);
+      caf::anon_send_exit(recall, caf::exit_reason::user_shutdown);
+      world->keeper = nullptr;
+      world->archive = nullptr;
+      throw;
+    }
+
+    boost::asio::signal_set stop{io, SIGTERM, SIGINT};
+    std::function<void(const boost::system::error_code&, int)> on_signal = [&](auto& error, int) {
+      if (error)
+        return;
+      std::lock_guard lock{mutex};
+      if (++signals > 1)
+        std::_Exit(1); // asked twice: as hard as kill -9, and as safe
+      told.notify_all();
+      stop.async_wait(on_signal);
+    };
+    stop.async_wait(on_signal);
+    auto shown = host.find(':') == std::string::npos ? host : '[' + host + ']';
+    print_welcome(config, "http://" + shown + ':' + std::to_string(server->port()));
+    log(log_level::info, "started", {{"listen", config.server.listen}});
+
+    {
+      std::unique_lock lock{mutex};
+      told.wait(lock, [&] { return signals > 0; });
+    }
+    log(log_level::info, "draining");
+    draining = true;
+    server->stop_accepting();
+    auto until = std::chrono::steady_clock::now() + config.drain.timeout;
+    while (stats_of(actor_kind::task).living.load() > 0 && std::chrono::steady_clock::now() < until)
+      std::this_thread::sleep_for(std::chrono::milliseconds{20});
+    server->close_all();
+    stop_actors();
+    // The keeper commits what is in its mailbox before it sees the exit message: they come in order.
+    caf::anon_send_exit(keep, caf::exit_reason::user_shutdown);
+    caf::anon_send_exit(recall, caf::exit_reason::user_shutdown);
+    boost::system::error_code ignored;
+    stop.cancel(ignored);
+    world->keeper = nullptr;
+    world->archive = nullptr;
+    world.reset();
+    keep = nullptr;
+    recall = nullptr;
+    edging = {};
+    server.reset();
+  }
+  log(log_level::info, "stopped");
+  flush_logs();
+  return 0;
+}
+
+} // namespace parlor

@@ -1,0 +1,39 @@
+// parlor serve | version | config default|show | check-config
+
+#include "app/host.hpp"
+#include "app/logging.hpp"
+#include "app/options.hpp"
+#include "app/version.hpp"
+
+#include <csignal>
+#include <cstdio>
+#include <exception>
+
+int main(int argc, char** argv, char** envp) {
+  std::signal(SIGPIPE, SIG_IGN);
+  try {
+    std::string command;
+    auto config = parlor::load_settings(argc, argv, envp, command);
+    if (command == "version") {
+      std::printf("%s\n", parlor::version_json().c_str());
+      return 0;
+    }
+    if (command != "serve")
+      return 0; // load_settings has done what was asked: it printed, or checked
+    if (auto why = parlor::unsafe_listener(config); !why.empty()) {
+      std::fprintf(stderr, "parlor: %s\n", why.c_str());
+      return 78; // EX_CONFIG
+    }
+    parlor::start_logging(config.log.format == parlor::log_format::json   ? "json"
+                          : config.log.format == parlor::log_format::text ? "text"
+                                                                          : "auto",
+                          config.log.level);
+    return parlor::serve(config);
+  } catch (const parlor::config_error& e) {
+    std::fprintf(stderr, "parlor: %s\n", e.what());
+    return 78;
+  } catch (const std::exception& e) {
+    std::fprintf(stderr, "parlor: %s\n", e.what());
+    return 1;
+  }
+}
