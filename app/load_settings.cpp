@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <fstream>
+#include <iostream>
 #include <set>
 #include <sstream>
 
@@ -241,8 +242,13 @@ settings load_settings(int argc, char** argv, char** envp, std::string& command)
   }
   auto line = read_command_line(argc, argv);
   command = line.command;
-  if (command == "help" || command == "version" || command == "config-default")
-    return {}; // must work however wrong the rest is
+  // These must work however wrong the rest is.
+  if (command == "help")
+    std::cout << line.help;
+  if (command == "config-default")
+    std::cout << default_config();
+  if (command == "help" || command == "config-default" || command == "version")
+    return {};
   given path;
   if (auto flag = line.flags.find("config"); flag != line.flags.end())
     path = flag->second;
@@ -253,6 +259,10 @@ settings load_settings(int argc, char** argv, char** envp, std::string& command)
     file = read_config(read_text(path.text, path.where), path.text, env);
   auto s = merge_settings(line.flags, env, file);
   s.config_path = path.text;
+  if (command == "config-show")
+    std::cout << show_config(s);
+  if (command == "check-config")
+    std::cout << (path.text.empty() ? "the configuration" : path.text) << " is valid\n";
   return s;
 }
 

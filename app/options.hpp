@@ -65,8 +65,8 @@ command_line read_command_line(int argc, const char* const* argv);
 /// app/config_file.cpp: `text` is TOML; `path` is for messages only. Replaces ${NAME} in strings.
 file_values read_config(std::string_view text, const std::string& path, const environment& env);
 
-/// All sources together. `command` becomes serve, version, config-default, config-show or
-/// check-config; "help" when the usage was asked for (see usage()).
+/// All sources together. `command` becomes serve, version, help, config-default, config-show or
+/// check-config; what the last four ask for has been printed when this returns.
 settings load_settings(int argc, char** argv, char** envp, std::string& command);
 settings merge_settings(const given_values& flags, const environment& env, const file_values& file);
 

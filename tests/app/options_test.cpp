@@ -1,0 +1,168 @@
+#include "support/catch.hpp"
+
+#include "app/options.hpp"
+
+using namespace parlor;
+using namespace std::chrono_literals;
+
+namespace {
+
+template <class F>
+std::string complaint(F f) {
+  try {
+    f();
+  } catch (const config_error& e) {
+    return e.what();
+  }
+  return "";
+}
+
+settings with(std::string_view file, const environment& env = {}, const given_values& flags = {}) {
+  return merge_settings(flags, env, read_config(file, "parlor.toml", env));
+}
+
+std::string refused(std::string_view file, const environment& env = {}) {
+  return complaint([&] { with(file, env); });
+}
+
+template <class... Words>
+command_line line(Words... words) {
+  const char* argv[] = {"parlor", words...};
+  return read_command_line(1 + int{sizeof...(words)}, argv);
+}
+
+} // namespace
+
+TEST_CASE("a flag wins over the environment, that over the file, that over the default") {
+  CHECK(with("").server.listen == "127.0.0.1:8080");
+  CHECK(with("server.listen = 'file:1'").server.listen == "file:1");
+  environment env{{"PARLOR_SERVER_LISTEN", "env:1"}};
+  CHECK(with("server.listen = 'file:1'", env).server.listen == "env:1");
+  auto flags = line("--server.listen", "flag:1").flags;
+  CHECK(with("server.listen = 'file:1'", env, flags).server.listen == "flag:1");
+}
+
+TEST_CASE("the defaults are typed") {
+  auto s = with("");
+  CHECK(s.server.max_body == 25u * 1024 * 1024);
+  CHECK(s.server.idle_timeout == 75s);
+  CHECK(s.session.idle_expiry == 30min);
+  CHECK(s.task.attempts == 3);
+  CHECK(s.task.retention == 24h);
+  CHECK(s.session.recover == recovery::retry);
+  CHECK_FALSE(s.rehearsal.allow_script);
+}
+
+TEST_CASE("an unknown name is refused with its place and the nearest name") {
+  CHECK(refused("[server]\nlisen = 'x'") ==
+        "parlor.toml:2: unknown key server.lisen; did you mean server.listen?");
+  CHECK(refused("\n[sever]\n").find("parlor.toml:2: unknown key sever; did you mean server?") == 0);
+  CHECK(refused("[[provider]]\nname='a'\nkinde='openai'") ==
+        "parlor.toml:3: unknown key kinde; did you mean kind?");
+  CHECK(refused("", {{"PARLOR_SERVER_LISTN", "x"}}) ==
+        "PARLOR_SERVER_LISTN: unknown variable of the environment; did you mean "
+        "PARLOR_SERVER_LISTEN?");
+  CHECK(complaint([] { line("--server.lisen=x"); }) ==
+        "--server.lisen: unknown option; did you mean --server.listen?");
+  CHECK(complaint([] { line("--server.lisen", "x"); }) ==
+        "--server.lisen: unknown option; did you mean --server.listen?");
+  CHECK(complaint([] { line("serv"); }) == "serv: unknown command; did you mean serve?");
+}
+
+TEST_CASE("a bad value is refused with its place and what is allowed") {
+  CHECK(refused("[task]\nbackoff = 'soon'") ==
+        "parlor.toml:2: task.backoff must be a duration like 250ms, 10s, 5m or 24h");
+  CHECK(refused("", {{"PARLOR_SERVER_THREADS", "-1"}}) ==
+        "PARLOR_SERVER_THREADS: server.threads must be from 0 to 1024");
+  CHECK(refused("log.format = 'xml'") ==
+        "parlor.toml:1: log.format must be one of auto, text, json");
+  CHECK(complaint([] { with("", {}, line("--server.max_body=big").flags); }) ==
+        "--server.max_body must be a size like 65536, 64KiB or 25MiB");
+  CHECK(refused("a = = 1").find("parlor.toml:1: ") == 0);
+}
+
+TEST_CASE("durations") {
+  CHECK(parse_duration("250ms") == 250ms);
+  CHECK(parse_duration("10s") == 10s);
+  CHECK(parse_duration("5m") == 5min);
+  CHECK(parse_duration("24h") == 24h);
+  CHECK(parse_duration("0") == 0ms);
+  for (auto* bad : {"", "10", "s", "-1s", "1.5s", "1 s", "1d", "99999999999999999h"})
+    CHECK_THROWS_AS(parse_duration(bad), config_error);
+  CHECK(format_duration(90s) == "90s");
+  CHECK(format_duration(24h) == "24h");
+  CHECK(format_duration(0ms) == "0ms");
+}
+
+TEST_CASE("sizes and lists") {
+  CHECK(parse_size("65536") == 65536);
+  CHECK(parse_size("64KiB") == 65536);
+  CHECK(parse_size("1GiB") == 1ull << 30);
+  for (auto* bad : {"", "-1", "1KB", "1.5MiB", "99999999999GiB"})
+    CHECK_THROWS_AS(parse_size(bad), config_error);
+  CHECK(parse_list(" a, b ,,c") == std::vector<std::string>{"a", "b", "c"});
+  CHECK(with("server.cors_origins = ['https://a', 'https://b']").server.cors_origins ==
+        std::vector<std::string>{"https://a", "https://b"});
+}
+
+TEST_CASE("without providers: the OpenAI API with a key, the rehearsal without") {
+  auto s = with("rehearsal.tokens_per_second = 7");
+  REQUIRE(s.providers.size() == 1);
+  CHECK(s.providers[0].kind == provider_kind::rehearsal);
+  CHECK(s.providers[0].tokens_per_second == 7);
+  REQUIRE(s.models.size() == 1);
+  CHECK(s.models[0].name == "rehearsal");
+  CHECK(s.models[0].is_default);
+  s = with("", {{"OPENAI_API_KEY", "k"}, {"OPENAI_BASE_URL", "http://x/v1/"}});
+  CHECK(s.providers.at(0).base_url == "http://x/v1");
+  CHECK(s.providers.at(0).api_key == "k");
+  REQUIRE(s.models.size() == 2);
+  CHECK(s.models[0].name == "gpt-4o-mini");
+  CHECK(s.models[1].name.empty()); // any name is passed on
+}
+
+TEST_CASE("providers and models of the file") {
+  auto s = with(R"(
+[[provider]]
+name = "deep"
+kind = "openai"
+base_url = "https://api.example.com/v1"
+api_key = "${KEY}"
+concurrency = 8
+[[model]]
+name = "chat"
+provider = "deep"
+upstream_name = "deep-chat"
+token_timeout = "5s"
+attempts = 1
+)",
+                {{"KEY", "secret"}});
+  REQUIRE(s.providers.size() == 1);
+  CHECK(s.providers[0].api_key == "secret");
+  CHECK(s.providers[0].concurrency == 8);
+  REQUIRE(s.models.size() == 1);
+  CHECK(s.models[0].is_default);
+  CHECK(s.models[0].token_timeout == std::optional<std::chrono::milliseconds>{5s});
+  CHECK_FALSE(s.models[0].total_timeout);
+  CHECK(show_config(s).find("secret") == std::string::npos);
+  CHECK(refused("[[provider]]\nname='a'\nkind='openai'\napi_key='${NOPE}'") ==
+        "parlor.toml:4: ${NOPE} is not set in the environment");
+  CHECK(refused("[[provider]]\nname='deep'\nkind='rehearsal'\n[[model]]\nname='m'\n"
+                "provider='depe'") ==
+        "parlor.toml:4: model m names an unknown provider depe; did you mean deep?");
+}
+
+TEST_CASE("the commands") {
+  CHECK(line().command == "serve");
+  CHECK(line("serve", "--log.level", "debug").flags.at("log.level").text == "debug");
+  CHECK(line("config", "default").command == "config-default");
+  CHECK(line("config", "show").command == "config-show");
+  CHECK(line("check-config", "--config=x").command == "check-config");
+  CHECK(line("--help").help == usage());
+}
+
+TEST_CASE("the default file says the defaults, and what is shown can be read back") {
+  auto s = with(default_config());
+  CHECK(show_config(s) == show_config(with("")));
+  CHECK(show_config(with(show_config(s))) == show_config(s));
+}
