@@ -146,6 +146,8 @@ model_settings_entry read_model(const row& r, const std::string& where) {
   take(r, "default", [&](auto& t) { m.is_default = parse_boolean(t); });
   if (m.name.empty())
     throw config_error(where + ": a model needs a name");
+  if (m.name == "*")
+    m.name.clear();
   return m;
 }
 

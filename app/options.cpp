@@ -195,7 +195,7 @@ std::string default_config() {
 # queue = 1024               # calls that may wait
 #
 # [[model]]
-# name = "gpt-4o-mini"       # what clients ask for
+# name = "gpt-4o-mini"       # what clients ask for; "*" is every name no other model has
 # provider = "openai"
 # upstream_name = ""         # what the provider calls it, when different
 # default = true
@@ -254,9 +254,18 @@ std::string show_config(const settings& s) {
       out += "api_key = \"***\"\n";
   }
   for (auto& m : s.models) {
-    out += "\n[[model]]\nname = " + toml_text(m.name) + "\nprovider = " + toml_text(m.provider) +
+    out += "\n[[model]]\nname = " + toml_text(m.name.empty() ? "*" : m.name) +
+           "\nprovider = " + toml_text(m.provider) +
            "\nupstream_name = " + toml_text(m.upstream_name) +
            "\ndefault = " + (m.is_default ? "true" : "false") + "\n";
+    for (auto& [name, own] :
+         {std::pair{"connect_timeout", m.connect_timeout},
+          std::pair{"first_token_timeout", m.first_token_timeout},
+          std::pair{"token_timeout", m.token_timeout}, std::pair{"total_timeout", m.total_timeout}})
+      if (own)
+        out += std::string{name} + " = " + toml_text(d(*own)) + "\n";
+    if (m.attempts)
+      out += "attempts = " + n(*m.attempts) + "\n";
   }
   return out;
 }

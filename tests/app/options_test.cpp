@@ -165,4 +165,6 @@ TEST_CASE("the default file says the defaults, and what is shown can be read bac
   auto s = with(default_config());
   CHECK(show_config(s) == show_config(with("")));
   CHECK(show_config(with(show_config(s))) == show_config(s));
+  environment key{{"OPENAI_API_KEY", "k"}};
+  CHECK(show_config(with(show_config(with("", key)))) == show_config(with("", key)));
 }
