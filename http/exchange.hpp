@@ -1,9 +1,10 @@
 #pragma once
 // The port through which everything above HTTP sees one request and gives its answer.
 //
-// Owner: shared between the connection and whoever answers. Thread: every method may be called from any
-// thread and returns at once; the work is done on the connection's strand. Lifetime: outlives the
-// connection; calls after the peer has gone do nothing. Errors: none are reported here; `gone` is.
+// Owner: shared between the connection and whoever answers. Thread: every method may be called from
+// any thread and returns at once; the work is done on the connection's strand. Lifetime: outlives
+// the connection; calls after the peer has gone do nothing. Errors: none are reported here; `gone`
+// is.
 
 #include <cstddef>
 #include <cstdint>
@@ -20,10 +21,10 @@ struct header {
   std::string value;
 };
 
-/// One request, complete. Immutable once handed over. The headers are those of the header section alone
-/// (trailers never join them); they have passed the framing gate.
+/// One request, complete. Immutable once handed over. The headers are those of the header section
+/// alone (trailers never join them); they have passed the framing gate.
 struct request {
-  std::string id;     // made by the server, or the client's X-Request-Id if it is fit to be repeated
+  std::string id; // made by the server, or the client's X-Request-Id if it is fit to be repeated
   std::string method; // upper case
   std::string target; // as sent
   std::string path;   // the part before '?', as sent (not decoded)
@@ -35,7 +36,8 @@ struct request {
   std::string_view get(std::string_view name) const noexcept;
 };
 
-/// Status and headers; `Content-Length`, `Date`, `Connection` and `Transfer-Encoding` are added by the server.
+/// Status and headers; `Content-Length`, `Date`, `Connection` and `Transfer-Encoding` are added by
+/// the server.
 struct response {
   unsigned status = 200;
   std::vector<header> headers;
@@ -46,7 +48,8 @@ using chunk = std::shared_ptr<const std::string>;
 
 enum class signal : std::uint8_t {
   drained, // the backlog has fallen to low_water after having been above high_water
-  gone,    // the peer has gone, was cut off, or the stream has been closed and written out; nothing follows
+  gone,    // the peer has gone, was cut off, or the stream has been closed and written out; nothing
+           // follows
 };
 
 class exchange {
@@ -56,13 +59,13 @@ public:
   /// The whole answer. At most once, and not together with open(). HEAD sends no body.
   virtual void respond(response r) = 0;
 
-  /// The head of an answer whose body follows by push(). Written at once, with what is pushed in the same turn
-  /// of the loop. `keepalive`, when not empty, is written whenever nothing was for a while (server_options),
-  /// never inside a pushed chunk.
+  /// The head of an answer whose body follows by push(). Written at once, with what is pushed in
+  /// the same turn of the loop. `keepalive`, when not empty, is written whenever nothing was for a
+  /// while (server_options), never inside a pushed chunk.
   virtual void open(response head, std::string keepalive) = 0;
 
-  /// A piece of the body, shared between all who get it. Never blocks, never copies. Pieces pushed in the same
-  /// turn of the loop leave in one write.
+  /// A piece of the body, shared between all who get it. Never blocks, never copies. Pieces pushed
+  /// in the same turn of the loop leave in one write.
   virtual void push(chunk piece) = 0;
 
   /// The end of the body, after everything pushed has been written.
@@ -74,8 +77,8 @@ public:
   /// Bytes pushed and not yet taken by the kernel.
   virtual std::size_t backlog() const noexcept = 0;
 
-  /// Calls `f` on the connection's strand for each signal from now on (at once with `gone` if that is past).
-  /// `f` must only send messages or post. Set once.
+  /// Calls `f` on the connection's strand for each signal from now on (at once with `gone` if that
+  /// is past). `f` must only send messages or post. Set once.
   virtual void watch(std::function<void(signal)> f) = 0;
 
   static constexpr std::size_t high_water = 64 * 1024; // bytes; pushers should pause above this

@@ -1,0 +1,112 @@
+#pragma once
+// One client connection: reads requests through the framing gate, writes answers and streams.
+//
+// Owner: itself, by the operations under way; listed in the server's shared state. Thread: its
+// strand, except what exchange.hpp promises for any thread.
+
+#include "http/exchange.hpp"
+#include "http/server.hpp"
+
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/strand.hpp>
+
+#include <deque>
+#include <mutex>
+#include <set>
+
+namespace parlor::http {
+
+using tcp = boost::asio::ip::tcp;
+using clock = std::chrono::steady_clock;
+
+class connection;
+
+struct server::shared {
+  shared(boost::asio::io_context& context, server_options o, handler h, failure_body f)
+      : io{context}, options{std::move(o)}, handle{std::move(h)}, failure{std::move(f)},
+        acceptor{context}, pause{context}, sweep_timer{context} {}
+  boost::asio::io_context& io;
+  server_options options;
+  handler handle;
+  failure_body failure;
+  server_stats stats;
+  tcp::acceptor acceptor;
+  boost::asio::steady_timer pause;
+  boost::asio::steady_timer sweep_timer;
+  std::mutex mutex;
+  std::set<connection*> open; // guarded; a connection takes itself out before it dies
+  bool sweeping = false;      // guarded
+  bool stopped = false;       // guarded
+};
+
+class connection : public std::enable_shared_from_this<connection> {
+public:
+  connection(tcp::socket socket, std::shared_ptr<server::shared> server);
+  ~connection();
+  void start();
+  /// From the sweep, any thread: is a deadline past, is a keepalive due? Then a look on the strand.
+  void look_at_clock(clock::time_point now);
+  void shut();
+
+private:
+  friend class answer; // the exchange of one request
+  struct parser;       // Beast lives in the .cpp
+  enum class phase : std::uint8_t { idle, head, body, handling, streaming, closing };
+
+  void read();
+  void consume();
+  void parse_body();
+  void dispatch();
+  void fail(errc code);
+  void respond(response r, std::uint64_t turn);
+  void open(response head, std::string keepalive, std::uint64_t turn);
+  void end_stream(std::uint64_t turn);
+  void schedule_flush();
+  void flush();
+  void wrote_all();
+  void next_request();
+  void watch_peer();
+  void close();
+  void tell(signal s);
+  void set_deadline(std::chrono::milliseconds from_now);
+  std::string head_text(const response& r, bool stream) const;
+
+  tcp::socket socket_;
+  std::shared_ptr<server::shared> server_;
+  std::string remote_;
+
+  // -- on the strand --
+  phase phase_ = phase::idle;
+  std::string in_;
+  std::unique_ptr<parser> parser_;
+  request request_;
+  std::uint64_t turn_ = 0; // which request is being answered; answers of earlier ones are ignored
+  bool http11_ = true;
+  bool keep_alive_ = true;
+  bool head_only_ = false;
+  bool answered_ = false;
+  bool chunked_ = false;
+  bool ending_ = false;
+  bool waiting_write_ = false;
+  bool reading_ = false;
+  bool above_high_ = false;
+  bool closed_ = false;
+  std::string keepalive_;
+  std::string out_;           // heads, whole answers and chunk frames, not yet taken by the kernel
+  std::deque<chunk> sending_; // pieces after out_
+  std::size_t offset_ = 0;    // into the first of what is to be written
+  std::string tail_;          // after the pieces
+  std::function<void(signal)> watcher_;
+  bool watched_ = false;
+
+  // -- any thread --
+  std::mutex mutex_;
+  std::vector<chunk> pending_;   // guarded
+  bool flush_scheduled_ = false; // guarded
+  std::atomic<std::size_t> backlog_{0};
+  std::atomic<std::int64_t> deadline_{0};     // steady ns; 0: none
+  std::atomic<std::int64_t> keepalive_at_{0}; // steady ns; 0: none
+};
+
+} // namespace parlor::http

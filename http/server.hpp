@@ -1,0 +1,64 @@
+#pragma once
+// The HTTP/1.1 server: accepts, guards, and hands each request to one handler.
+//
+// Owner: the program. Thread: methods from any; the handler is called on connections' strands, one
+// request of a connection at a time, so that pipelined requests are answered in order.
+
+#include "http/exchange.hpp"
+#include "protocol/errc.hpp"
+
+#include <boost/asio/io_context.hpp>
+
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+
+namespace parlor::http {
+
+struct server_options {
+  std::string address = "127.0.0.1";
+  unsigned short port = 8080;         // 0: any free one
+  std::size_t max_header = 16 * 1024; // request line and headers, bytes
+  std::size_t max_target = 8 * 1024;
+  std::uint64_t max_body = 25 * 1024 * 1024;
+  std::chrono::milliseconds header_timeout{10'000};  // for all of them, however slowly they drip
+  std::chrono::milliseconds idle_timeout{75'000};    // between requests
+  std::chrono::milliseconds write_timeout{30'000};   // without the peer taking a byte
+  std::chrono::milliseconds keepalive_every{15'000}; // of silence on a stream, at most
+  std::size_t max_connections = 10'000;
+};
+
+struct server_stats {
+  std::atomic<std::uint64_t> connections_open{0};
+  std::atomic<std::uint64_t> connections_total{0};
+  std::atomic<std::uint64_t> requests_total{0}; // that passed the gate
+  std::atomic<std::uint64_t> refused_total{0};  // that did not
+  std::atomic<std::uint64_t> bytes_sent{0};
+};
+
+using handler = std::function<void(request&&, exchange_ptr)>;
+/// The answer to what never reaches the handler.
+using failure_body = std::function<response(errc, const std::string& request_id)>;
+
+class server {
+public:
+  server(boost::asio::io_context& io, server_options options, handler handle, failure_body failure);
+  ~server();
+  server(const server&) = delete;
+  server& operator=(const server&) = delete;
+
+  /// Throws std::system_error naming the address if it cannot be listened on.
+  void start();
+  unsigned short port() const;
+  void stop_accepting();
+  void close_all();
+  const server_stats& stats() const;
+
+  struct shared; // with the connections, which may outlive the server object
+private:
+  std::shared_ptr<shared> state_;
+};
+
+} // namespace parlor::http
