@@ -11,8 +11,8 @@ void lobby_state::expire_stored() {
   self->request(world->archive, std::chrono::seconds{30}, store_query_ptr{std::move(query)})
       .then(
           [this](const store_reply_ptr& reply) {
-            if (auto* keys = std::any_cast<std::vector<session_key>>(&reply->value))
-              for (auto& k : *keys) {
+            if (auto* found = std::any_cast<std::vector<session_key>>(&reply->value))
+              for (auto& k : *found) {
                 if (std::hash<session_key>{}(k) % options.partitions != options.partition)
                   continue;
                 auto ask = std::make_shared<session_ask>();

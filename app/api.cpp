@@ -46,8 +46,8 @@ enum route : int {
 };
 
 bool open_to_all(int r) {
-  return r == health || r == livez || r == readyz || r == version_page || r == openapi || r == docs || r == docs_script ||
-         r == problem_page;
+  return r == health || r == livez || r == readyz || r == version_page || r == openapi ||
+         r == docs || r == docs_script || r == problem_page;
 }
 
 bool is_generate(std::string_view path) { return path.rfind("/api/generate-async", 0) == 0; }
@@ -161,7 +161,8 @@ void api::operator()(http::request&& request, http::exchange_ptr exchange) const
   }
 }
 
-// -- who may ------------------------------------------------------------------------------------------
+// -- who may
+// ------------------------------------------------------------------------------------------
 
 bool api::admit(context& c) const {
   if (options_.key.empty())
@@ -169,7 +170,8 @@ bool api::admit(context& c) const {
   auto given = c.request.get("Authorization");
   constexpr std::string_view bearer = "Bearer ";
   if (given.size() > bearer.size() &&
-      std::equal(bearer.begin(), bearer.end(), given.begin(), [](char a, char b) { return (a | 32) == (b | 32); }) &&
+      std::equal(bearer.begin(), bearer.end(), given.begin(),
+                 [](char a, char b) { return (a | 32) == (b | 32); }) &&
       same_key(given.substr(bearer.size()), options_.key))
     return true;
   c.headers.push_back({"WWW-Authenticate", "Bearer"});
@@ -185,22 +187,24 @@ bool api::preflight(context& c) const {
   if (std::find(known.begin(), known.end(), origin) == known.end())
     return false;
   c.headers.push_back({"Access-Control-Allow-Origin", origin});
-  c.headers.push_back(
-    {"Access-Control-Expose-Headers", "ETag, Idempotency-Replayed, Retry-After, X-Request-Id, X-Session-ID"});
+  c.headers.push_back({"Access-Control-Expose-Headers",
+                       "ETag, Idempotency-Replayed, Retry-After, X-Request-Id, X-Session-ID"});
   if (c.request.method != "OPTIONS" || c.request.get("Access-Control-Request-Method").empty())
     return false;
   http::response r;
   r.status = 204;
   r.headers = c.headers;
   r.headers.push_back({"Access-Control-Allow-Methods", "GET, POST, DELETE"});
-  r.headers.push_back({"Access-Control-Allow-Headers", "Accept-Language, Authorization, Content-Type, Idempotency-Key, "
-                                                       "If-None-Match, Last-Event-ID, X-Request-Id"});
+  r.headers.push_back({"Access-Control-Allow-Headers",
+                       "Accept-Language, Authorization, Content-Type, Idempotency-Key, "
+                       "If-None-Match, Last-Event-ID, X-Request-Id"});
   r.headers.push_back({"Access-Control-Max-Age", "7200"});
   c.exchange->respond(std::move(r));
   return true;
 }
 
-// -- answers ------------------------------------------------------------------------------------------
+// -- answers
+// ------------------------------------------------------------------------------------------
 
 void api::refuse(context& c, refusal why) const {
   http::response r;
@@ -237,13 +241,15 @@ void api::send(context& c, visit v) const {
   caf::anon_send(edge, visit_ptr{std::make_shared<visit>(std::move(v))});
 }
 
-// -- routes -------------------------------------------------------------------------------------------
+// -- routes
+// -------------------------------------------------------------------------------------------
 
 void api::turn(context& c, int route) const {
   auto type = c.request.get("Content-Type");
   if (!type.empty() && type.substr(0, 16) != "application/json")
     return refuse(c, {errc::unsupported_media_type, {}, {}, 0});
-  auto read = route == generate ? generate_async::parse_create(c.request.body) : chat_sessions::parse_chat(c.request.body);
+  auto read = route == generate ? generate_async::parse_create(c.request.body)
+                                : chat_sessions::parse_chat(c.request.body);
   if (auto* why = std::get_if<refusal>(&read))
     return refuse(c, std::move(*why));
   visit v;
@@ -261,7 +267,8 @@ void api::turn(context& c, int route) const {
   if (auto key = c.request.get("Idempotency-Key"); !key.empty()) {
     if (key.size() > 255)
       return refuse(c, {errc::invalid_field, "Idempotency-Key", "at most 255 bytes", 0});
-    v.turn.once.scope_and_key = v.turn.session.tenant + '\n' + c.request.method + '\n' + c.request.path + '\n' + std::string{key};
+    v.turn.once.scope_and_key = v.turn.session.tenant + '\n' + c.request.method + '\n' +
+                                c.request.path + '\n' + std::string{key};
     v.turn.once.fingerprint = sha256_hex(c.request.body);
   }
   send(c, std::move(v));
@@ -299,7 +306,8 @@ void api::read(context& c, int route) const {
   case generate_stream:
     v.what = visit::kind::task_stream;
     v.task = c.id;
-    v.shape = query_value(c.request.query, "deltas") == "1" ? &generate_async::shape_with_deltas : &generate_async::shape;
+    v.shape = query_value(c.request.query, "deltas") == "1" ? &generate_async::shape_with_deltas
+                                                            : &generate_async::shape;
     break;
   case generate_cancel:
     v.what = visit::kind::generate_cancel;
@@ -340,7 +348,8 @@ void api::page(context& c, int route) const {
   case health: {
     if (options_.draining() || !options_.healthy())
       return text(c, 503, json,
-                  chat_sessions::health_json(false, 0, options_.draining() ? "draining" : "the store has failed"));
+                  chat_sessions::health_json(
+                      false, 0, options_.draining() ? "draining" : "the store has failed"));
     visit v;
     v.what = visit::kind::health;
     return send(c, std::move(v));
@@ -350,8 +359,9 @@ void api::page(context& c, int route) const {
   case readyz: {
     auto draining = options_.draining(), healthy = options_.healthy();
     return text(c, draining || !healthy ? 503 : 200, json,
-                std::string{R"({"ready":)"} + (draining || !healthy ? "false" : "true") + R"(,"checks":{"store":")" +
-                  (healthy ? "ok" : "failed") + R"(","draining":)" + (draining ? "true" : "false") + "}}");
+                std::string{R"({"ready":)"} + (draining || !healthy ? "false" : "true") +
+                    R"(,"checks":{"store":")" + (healthy ? "ok" : "failed") + R"(","draining":)" +
+                    (draining ? "true" : "false") + "}}");
   }
   case version_page:
     return text(c, 200, json, version_json());
@@ -371,7 +381,8 @@ void api::page(context& c, int route) const {
     auto code = errc_from_name(c.id);
     if (to_string(code) != c.id)
       return refuse(c, {errc::route_not_found, {}, {}, 0});
-    return text(c, 200, "text/plain; charset=utf-8", std::string{parlor::text(code, c.lang)} + "\n");
+    return text(c, 200, "text/plain; charset=utf-8",
+                std::string{parlor::text(code, c.lang)} + "\n");
   }
   }
 }

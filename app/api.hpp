@@ -18,11 +18,11 @@ struct api_options {
   std::string epoch;
   bool allow_script = false; // requests may carry a script for the rehearsal model
   std::function<edge_actor(const std::string& key)> edge_for;
-  std::function<std::int64_t()> wall;    // ms since the epoch
+  std::function<std::int64_t()> wall; // ms since the epoch
   std::function<bool()> draining;
-  std::function<bool()> healthy;         // the store has not failed
-  std::function<std::string()> metrics;  // Prometheus text
-  std::function<std::string()> actors;   // JSON
+  std::function<bool()> healthy;        // the store has not failed
+  std::function<std::string()> metrics; // Prometheus text
+  std::function<std::string()> actors;  // JSON
   std::function<void(http::exchange_ptr, std::vector<http::header>)> stream_actors;
 };
 

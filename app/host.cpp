@@ -30,7 +30,9 @@ namespace parlor {
 namespace {
 
 std::int64_t wall_clock() {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+  return std::chrono::duration_cast<std::chrono::milliseconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
 }
 
 double jitter() {
@@ -110,10 +112,12 @@ void print_welcome(const settings& config, const std::string& base) {
               "  model       %s (%s)\n"
               "  store       %s\n\n"
               "Try it:\n"
-              "  curl -N %s/api/chat/stream -H 'Content-Type: application/json'%s -d '{\"message\": \"Hello, I am Zhang San\", "
+              "  curl -N %s/api/chat/stream -H 'Content-Type: application/json'%s -d "
+              "'{\"message\": \"Hello, I am Zhang San\", "
               "\"conversation_id\": \"user_001\"}'\n\n",
-              std::string{version()}.c_str(), base.c_str(), base.c_str(), config.models.front().name.c_str(),
-              config.models.front().provider.c_str(), config.store.path.c_str(), base.c_str(),
+              std::string{version()}.c_str(), base.c_str(), base.c_str(),
+              config.models.front().name.c_str(), config.models.front().provider.c_str(),
+              config.store.path.c_str(), base.c_str(),
               config.server.key.empty() ? "" : " -H \"Authorization: Bearer $PARLOR_SERVER_KEY\"");
   std::fflush(stdout);
 }
@@ -130,7 +134,9 @@ std::pair<std::string, unsigned short> split_address(const std::string& listen) 
   if (host == "localhost")
     host = "127.0.0.1";
   auto digits = listen.substr(colon + 1);
-  auto port = digits.empty() || digits.find_first_not_of("0123456789") != std::string::npos ? 65536UL : std::strtoul(digits.c_str(), nullptr, 10);
+  auto port = digits.empty() || digits.find_first_not_of("0123456789") != std::string::npos
+                  ? 65536UL
+                  : std::strtoul(digits.c_str(), nullptr, 10);
   boost::system::error_code error;
   boost::asio::ip::make_address(host, error);
   if (port > 65535 || error)
@@ -143,13 +149,15 @@ std::string unsafe_listener(const settings& config) {
   if (address.is_loopback() || !config.server.key.empty())
     return {};
   return "server.listen is " + config.server.listen +
-         ", which others can reach, and no key is configured: set PARLOR_SERVER_KEY, or listen on 127.0.0.1";
+         ", which others can reach, and no key is configured: set PARLOR_SERVER_KEY, or listen on "
+         "127.0.0.1";
 }
 
 int serve(const settings& config) {
   auto [host, port] = split_address(config.server.listen);
   boost::asio::io_context io;
-  auto threads = config.server.threads != 0 ? config.server.threads : std::max(1U, std::thread::hardware_concurrency());
+  auto threads = config.server.threads != 0 ? config.server.threads
+                                            : std::max(1U, std::thread::hardware_concurrency());
 
   auto storage = store::open_sqlite(config.store.path);
   auto models = make_catalogue(io, config);
@@ -171,8 +179,10 @@ int serve(const settings& config) {
       flush_logs();
       std::_Exit(70); // nothing that was not durable has been acknowledged; nothing more may be
     };
-    auto keep = system.spawn<caf::detached>(keeper, std::shared_ptr<store::writer>{storage->open_writer()}, keeping);
-    auto recall = system.spawn<caf::detached>(archive, std::shared_ptr<store::reader>{storage->open_reader()});
+    auto keep = system.spawn<caf::detached>(
+        keeper, std::shared_ptr<store::writer>{storage->open_writer()}, keeping);
+    auto recall = system.spawn<caf::detached>(
+        archive, std::shared_ptr<store::reader>{storage->open_reader()});
 
     auto world = std::make_shared<session_world>();
     world->epoch = storage->epoch();
@@ -190,7 +200,8 @@ int serve(const settings& config) {
     std::vector<lobby_actor> lobbies;
     std::vector<edge_actor> edges;
     for (std::size_t i = 0; i < threads; ++i)
-      lobbies.push_back(system.spawn(lobby, session_world_ptr{world}, lobby_options{std::chrono::seconds{60}, i, threads}));
+      lobbies.push_back(system.spawn(lobby, session_world_ptr{world},
+                                     lobby_options{std::chrono::seconds{60}, i, threads}));
     auto door = [&lobbies](const session_key& key) -> door_actor {
       return lobbies[std::hash<session_key>{}(key) % lobbies.size()];
     };
@@ -217,12 +228,15 @@ int serve(const settings& config) {
     routes.cors_origins = config.server.cors_origins;
     routes.epoch = storage->epoch();
     routes.allow_script = config.rehearsal.allow_script;
-    routes.edge_for = [&edges](const std::string& by) { return edges[std::hash<std::string>{}(by) % edges.size()]; };
+    routes.edge_for = [&edges](const std::string& by) {
+      return edges[std::hash<std::string>{}(by) % edges.size()];
+    };
     routes.wall = wall_clock;
     routes.draining = [&] { return draining.load(); };
     routes.healthy = [&] { return !store_failed.load(); };
     routes.metrics = [&] {
-      return metrics_text({web != nullptr ? &web->stats() : nullptr, models.limits, draining.load()});
+      return metrics_text(
+          {web != nullptr ? &web->stats() : nullptr, models.limits, draining.load()});
     };
     routes.actors = actors_json;
     routes.stream_actors = [&io](http::exchange_ptr e, std::vector<http::header> h) {
@@ -239,8 +253,11 @@ int serve(const settings& config) {
     serving.max_connections = config.server.max_connections;
     auto make_web = [&] {
       return std::make_unique<http::server>(
-        io, serving, [handler](http::request&& r, http::exchange_ptr e) { (*handler)(std::move(r), std::move(e)); },
-        below_the_handler);
+          io, serving,
+          [handler](http::request&& r, http::exchange_ptr e) {
+            (*handler)(std::move(r), std::move(e));
+          },
+          below_the_handler);
     };
     auto stop_actors = [&] {
       for (auto& e : edges)
@@ -291,7 +308,8 @@ int serve(const settings& config) {
       std::this_thread::sleep_for(std::chrono::milliseconds{20});
     server->close_all();
     stop_actors();
-    // The keeper commits what is in its mailbox before it sees the exit message: they come in order.
+    // The keeper commits what is in its mailbox before it sees the exit message: they come in
+    // order.
     caf::anon_send_exit(keep, caf::exit_reason::user_shutdown);
     caf::anon_send_exit(recall, caf::exit_reason::user_shutdown);
     boost::system::error_code ignored;

@@ -69,8 +69,11 @@ void add_actors(page& p) {
 void add_process(page& p) {
   rusage use{};
   getrusage(RUSAGE_SELF, &use);
-  auto seconds = [](const timeval& t) { return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6; };
-  p.counter("process_cpu_seconds_total", "CPU time used.", seconds(use.ru_utime) + seconds(use.ru_stime));
+  auto seconds = [](const timeval& t) {
+    return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6;
+  };
+  p.counter("process_cpu_seconds_total", "CPU time used.",
+            seconds(use.ru_utime) + seconds(use.ru_stime));
   long pages = 0, resident = 0;
   if (auto* f = std::fopen("/proc/self/statm", "r")) {
     if (std::fscanf(f, "%ld %ld", &pages, &resident) != 2)
@@ -99,14 +102,19 @@ std::string metrics_text(const metrics_sources& from) {
             {{"version", std::string{version()}}, {"commit", std::string{commit()}}});
   add_actors(p);
   auto& edges = stats_of_edges();
-  p.gauge("parlor_subscribers", "Streams and answers waiting for events.", static_cast<double>(edges.watchers.load()));
-  p.counter("parlor_events_delivered_total", "Events handed to connections.", static_cast<double>(edges.delivered.load()));
-  auto& resumes = p.family("parlor_resumes_total", "Clients that came back with a cursor.", MetricType::Counter);
+  p.gauge("parlor_subscribers", "Streams and answers waiting for events.",
+          static_cast<double>(edges.watchers.load()));
+  p.counter("parlor_events_delivered_total", "Events handed to connections.",
+            static_cast<double>(edges.delivered.load()));
+  auto& resumes = p.family("parlor_resumes_total", "Clients that came back with a cursor.",
+                           MetricType::Counter);
   page::add(resumes, static_cast<double>(edges.resumed.load()), {{"result", "ok"}});
   page::add(resumes, static_cast<double>(edges.resets.load()), {{"result", "gap"}});
-  p.counter("parlor_subscribers_dropped_total", "Slow readers that were cut.", static_cast<double>(edges.cut.load()));
+  p.counter("parlor_subscribers_dropped_total", "Slow readers that were cut.",
+            static_cast<double>(edges.cut.load()));
   if (from.http != nullptr) {
-    p.gauge("parlor_http_connections", "Open connections.", static_cast<double>(from.http->connections_open.load()));
+    p.gauge("parlor_http_connections", "Open connections.",
+            static_cast<double>(from.http->connections_open.load()));
     p.counter("parlor_http_connections_total", "Connections accepted.",
               static_cast<double>(from.http->connections_total.load()));
     p.counter("parlor_http_requests_total", "Requests that passed the framing gate.",
@@ -117,7 +125,8 @@ std::string metrics_text(const metrics_sources& from) {
   auto& running = p.family("parlor_tasks_inflight", "Provider calls under way.", MetricType::Gauge);
   for (auto& [name, limit] : from.providers)
     page::add(running, static_cast<double>(limit->in_flight()), {{"provider", name}});
-  auto& waiting = p.family("parlor_tasks_queued", "Tasks admitted that wait for a provider.", MetricType::Gauge);
+  auto& waiting = p.family("parlor_tasks_queued", "Tasks admitted that wait for a provider.",
+                           MetricType::Gauge);
   for (auto& [name, limit] : from.providers)
     page::add(waiting, static_cast<double>(limit->waiting()), {{"provider", name}});
   p.gauge("parlor_drain_state", "1 while no new work is taken.", from.draining ? 1 : 0);
@@ -130,11 +139,14 @@ std::string actors_json() {
   for (std::size_t i = 0; i < actor_kind_names.size(); ++i) {
     auto& s = all_actor_stats[i];
     char line[256];
-    std::snprintf(line, sizeof line,
-                  R"(%s{"kind":"%s","living":%lld,"handled":%llu,"busy_seconds":%.6f,"mailbox":%llu,"failures":%llu})",
-                  i == 0 ? "" : ",", actor_kind_names[i], static_cast<long long>(s.living.load()),
-                  static_cast<unsigned long long>(s.handled.load()), static_cast<double>(s.busy_ns.load()) / 1e9,
-                  static_cast<unsigned long long>(s.mailbox.load()), static_cast<unsigned long long>(s.failures.load()));
+    std::snprintf(
+        line, sizeof line,
+        R"(%s{"kind":"%s","living":%lld,"handled":%llu,"busy_seconds":%.6f,"mailbox":%llu,"failures":%llu})",
+        i == 0 ? "" : ",", actor_kind_names[i], static_cast<long long>(s.living.load()),
+        static_cast<unsigned long long>(s.handled.load()),
+        static_cast<double>(s.busy_ns.load()) / 1e9,
+        static_cast<unsigned long long>(s.mailbox.load()),
+        static_cast<unsigned long long>(s.failures.load()));
     out += line;
   }
   return out + "]}";
@@ -163,7 +175,8 @@ struct ticker : std::enable_shared_from_this<ticker> {
 
 } // namespace
 
-void stream_actors(boost::asio::io_context& io, http::exchange_ptr exchange, std::vector<http::header> headers) {
+void stream_actors(boost::asio::io_context& io, http::exchange_ptr exchange,
+                   std::vector<http::header> headers) {
   http::response head;
   head.headers = std::move(headers);
   head.headers.push_back({"Content-Type", "text/event-stream; charset=utf-8"});
@@ -172,8 +185,8 @@ void stream_actors(boost::asio::io_context& io, http::exchange_ptr exchange, std
   auto t = std::make_shared<ticker>(io, exchange);
   exchange->open(std::move(head), std::string{sse::keepalive});
   exchange->watch([w = std::weak_ptr{t}](http::signal s) {
-    if (auto t = w.lock(); t && s == http::signal::gone)
-      t->gone = true; // the next tick is the last
+    if (auto mine = w.lock(); mine && s == http::signal::gone)
+      mine->gone = true; // the next tick is the last
   });
   t->tick();
 }

@@ -23,6 +23,7 @@ std::string metrics_text(const metrics_sources& from);
 /// `{"actors":[{"kind","living","handled","busy_seconds","mailbox","failures"}]}`
 std::string actors_json();
 /// One snapshot a second until the peer has gone.
-void stream_actors(boost::asio::io_context& io, http::exchange_ptr exchange, std::vector<http::header> headers);
+void stream_actors(boost::asio::io_context& io, http::exchange_ptr exchange,
+                   std::vector<http::header> headers);
 
 } // namespace parlor

@@ -1,0 +1,101 @@
+#include "actors/asio_scheduler.hpp"
+
+#include "actors/asio_clock.hpp"
+
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/post.hpp>
+
+#include <caf/actor_system.hpp>
+#include <caf/execution_unit.hpp>
+#include <caf/resumable.hpp>
+#include <caf/scheduler/abstract_coordinator.hpp>
+
+#include <atomic>
+#include <chrono>
+#include <optional>
+#include <thread>
+#include <vector>
+
+namespace parlor {
+
+namespace {
+
+constexpr std::size_t messages_per_turn = 64; // then sockets have their turn
+
+class asio_scheduler final : public caf::scheduler::abstract_coordinator {
+public:
+  asio_scheduler(caf::actor_system& sys, boost::asio::io_context& io, std::size_t threads)
+      : abstract_coordinator{sys}, io_{io}, threads_wanted_{threads}, clock_{io} {}
+
+  void start() override {
+    num_workers_ = threads_wanted_;
+    guard_.emplace(io_.get_executor());
+    for (std::size_t i = 0; i < threads_wanted_; ++i)
+      threads_.emplace_back([this] { io_.run(); });
+    abstract_coordinator::start();
+  }
+
+  void stop() override {
+    stop_actors();
+    clock_.stop(); // what it held referenced actors: their last messages are among the jobs that
+                   // are waited for
+    while (jobs_.load() > 0)
+      std::this_thread::sleep_for(std::chrono::milliseconds{1});
+    guard_.reset();
+    io_.stop();
+    for (auto& t : threads_)
+      t.join();
+    threads_.clear();
+  }
+
+  void enqueue(caf::resumable* job) override {
+    jobs_.fetch_add(1);
+    boost::asio::post(io_, [this, job] {
+      run(job);
+      jobs_.fetch_sub(1);
+    });
+  }
+
+  caf::actor_clock& clock() noexcept override { return clock_; }
+
+private:
+  /// Two pointers, made for each run: never shared between threads.
+  struct unit final : caf::execution_unit {
+    explicit unit(asio_scheduler& s) : caf::execution_unit{&s.system()}, scheduler{s} {}
+    void exec_later(caf::resumable* job) override { scheduler.enqueue(job); }
+    asio_scheduler& scheduler;
+  };
+
+  void run(caf::resumable* job) {
+    unit u{*this};
+    switch (job->resume(&u, messages_per_turn)) {
+    case caf::resumable::resume_later:
+      enqueue(job);
+      break;
+    case caf::resumable::done:
+    case caf::resumable::awaiting_message:
+      caf::intrusive_ptr_release(job);
+      break;
+    case caf::resumable::shutdown_execution_unit:
+      break;
+    }
+  }
+
+  boost::asio::io_context& io_;
+  std::size_t threads_wanted_;
+  asio_clock clock_;
+  std::atomic<std::size_t> jobs_{0};
+  std::optional<boost::asio::executor_work_guard<boost::asio::io_context::executor_type>> guard_;
+  std::vector<std::thread> threads_;
+};
+
+} // namespace
+
+void host_on(caf::actor_system_config& config, boost::asio::io_context& io, std::size_t threads) {
+  config.module_factories.emplace_back(
+      [&io, threads](caf::actor_system& sys) -> caf::actor_system::module* {
+        return new asio_scheduler{sys, io, threads};
+      });
+}
+
+} // namespace parlor

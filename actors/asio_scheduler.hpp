@@ -1,0 +1,20 @@
+#pragma once
+// CAF on the threads that run Asio: no thread switch between a socket and an actor
+// (docs/decisions/0002).
+//
+// The scheduler owns the threads that run the io_context: a thread that has ever spawned an actor
+// keeps CAF's logger alive, and the actor system waits for it when it ends.
+
+#include <boost/asio/io_context.hpp>
+
+#include <caf/actor_system_config.hpp>
+
+#include <cstddef>
+
+namespace parlor {
+
+/// The actor system made from `config` runs its actors on `threads` threads that it starts and that
+/// run `io`. `io` must outlive the system; nobody else runs it.
+void host_on(caf::actor_system_config& config, boost::asio::io_context& io, std::size_t threads);
+
+} // namespace parlor
