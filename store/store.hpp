@@ -1,6 +1,7 @@
 #pragma once
-// The port to durable storage. Facts go in by transactions that are durable when they return; reads come from
-// a second handle. Both block: only the keeper's and the reader's own threads may call them.
+// The port to durable storage. Facts go in by transactions that are durable when they return; reads
+// come from a second handle. Both block: only the keeper's and the reader's own threads may call
+// them.
 
 #include "protocol/command.hpp"
 #include "protocol/event.hpp"
@@ -17,7 +18,8 @@
 
 namespace parlor::store {
 
-// -- facts ------------------------------------------------------------------------------------------
+// -- facts
+// ------------------------------------------------------------------------------------------
 
 /// A session came to be. Recorded with its first turn.
 struct session_opened {
@@ -54,8 +56,8 @@ struct task_checkpoint {
   std::string text;
   std::string log;
 };
-/// A task has ended. Its answer (if end.message_id is not empty) joins the history and the session's counters
-/// grow, by one UPDATE that adds.
+/// A task has ended. Its answer (if end.message_id is not empty) joins the history and the
+/// session's counters grow, by one UPDATE that adds.
 struct task_ended {
   session_key key;
   std::string task;
@@ -63,8 +65,8 @@ struct task_ended {
   std::uint64_t seq = 0;
   outcome end;
   std::string answer_extra; // `extra` of the answer's message: tool calls
-  std::string text; // since the last checkpoint, all attempts
-  std::string log;  // since the last checkpoint
+  std::string text;         // since the last checkpoint, all attempts
+  std::string log;          // since the last checkpoint
 };
 /// One ended attempt, always.
 struct usage_recorded {
@@ -75,15 +77,15 @@ struct usage_recorded {
   usage used;
   errc error = errc::none;
 };
-/// The history, tasks and texts are gone from disk with this; so is the session's row. An expired session
-/// keeps its ended tasks, readable until they are old enough to be pruned.
+/// The history, tasks and texts are gone from disk with this; so is the session's row. An expired
+/// session keeps its ended tasks, readable until they are old enough to be pruned.
 struct session_removed {
   session_key key;
   std::int64_t at = 0;
   bool expired = false;
 };
-using fact = std::variant<session_opened, seq_leased, task_accepted, task_started, task_checkpoint, task_ended,
-                          usage_recorded, session_removed>;
+using fact = std::variant<session_opened, seq_leased, task_accepted, task_started, task_checkpoint,
+                          task_ended, usage_recorded, session_removed>;
 
 /// Facts that hold together or not at all.
 using fact_group = std::vector<fact>;
@@ -92,17 +94,19 @@ using fact_group = std::vector<fact>;
 struct group_result {
   enum class kind : std::uint8_t {
     durable,
-    duplicate, // the idempotency key is known with the same fingerprint: `task` and `session` name the first
+    duplicate, // the idempotency key is known with the same fingerprint: `task` and `session` name
+               // the first
     mismatch,  // known with another fingerprint
   } what = kind::durable;
   std::string task;
   std::string session;
 };
 
-// -- what is read -----------------------------------------------------------------------------------
+// -- what is read
+// -----------------------------------------------------------------------------------
 
 struct stored_task {
-  task_view view;          // view.text: all that is known of the last attempt's text
+  task_view view; // view.text: all that is known of the last attempt's text
   session_key key;
   model_settings settings; // as accepted
   std::string message_id;  // of the user's message
@@ -127,7 +131,8 @@ struct stored_session {
 /// What a session actor needs to begin: either it exists, or where its numbers may start.
 struct session_image {
   std::optional<stored_session> session;
-  std::uint64_t first_free_seq = 1; // for a new one: above every number a removed session may have used
+  std::uint64_t first_free_seq =
+      1; // for a new one: above every number a removed session may have used
   std::vector<history_message> history; // oldest first, at most the newest `history_limit`
   std::vector<stored_task> open_tasks;  // not ended, in order of arrival
 };
@@ -142,7 +147,8 @@ struct message_page {
   std::string next_before; // pass as `before` for the page of older ones; empty: no more
 };
 
-// -- the port ---------------------------------------------------------------------------------------
+// -- the port
+// ---------------------------------------------------------------------------------------
 
 /// `full`: no space; nothing was recorded, reads still work, later writes may succeed.
 /// `broken`: nothing may be acknowledged any more; the process must end (promise 9).
@@ -155,25 +161,33 @@ struct store_error : std::runtime_error {
 class writer {
 public:
   virtual ~writer() = default;
-  /// One transaction; durable when it returns. Throws store_error; then none of the groups is recorded.
+  /// One transaction; durable when it returns. Throws store_error; then none of the groups is
+  /// recorded.
   virtual std::vector<group_result> apply(std::span<const fact_group> groups) = 0;
-  /// Removes ended tasks and idempotency keys that are older than these moments (wall clock, ms), at most
-  /// `limit` of each, and returns how many. Call again while it returns `limit`.
-  virtual std::size_t prune(std::int64_t tasks_before, std::int64_t keys_before, std::size_t limit) = 0;
-  /// Moves the write-ahead log into the file if it has grown; cheap when it has not. Call in idle moments.
+  /// Removes ended tasks and idempotency keys that are older than these moments (wall clock, ms),
+  /// at most `limit` of each, and returns how many. Call again while it returns `limit`.
+  virtual std::size_t prune(std::int64_t tasks_before, std::int64_t keys_before,
+                            std::size_t limit) = 0;
+  /// Moves the write-ahead log into the file if it has grown; cheap when it has not. Call in idle
+  /// moments.
   virtual void checkpoint() = 0;
 };
 
-/// Sees everything that apply() has returned for. Lives on one thread, not necessarily the writer's.
+/// Sees everything that apply() has returned for. Lives on one thread, not necessarily the
+/// writer's.
 class reader {
 public:
   virtual ~reader() = default;
   virtual session_image load_session(const session_key& key, std::size_t history_limit) = 0;
   virtual std::optional<stored_session> find_session(const session_key& key) = 0;
-  virtual std::optional<stored_task> find_task(const std::string& tenant, const std::string& task) = 0;
-  /// Tasks of the session that have an event numbered above `after`, by accepted_seq; at most `limit`.
-  virtual std::vector<stored_task> tasks_after(const session_key& key, std::uint64_t after, std::size_t limit) = 0;
-  virtual session_page list_sessions(const std::string& tenant, std::size_t limit, const std::string& page) = 0;
+  virtual std::optional<stored_task> find_task(const std::string& tenant,
+                                               const std::string& task) = 0;
+  /// Tasks of the session that have an event numbered above `after`, by accepted_seq; at most
+  /// `limit`.
+  virtual std::vector<stored_task> tasks_after(const session_key& key, std::uint64_t after,
+                                               std::size_t limit) = 0;
+  virtual session_page list_sessions(const std::string& tenant, std::size_t limit,
+                                     const std::string& page) = 0;
   virtual std::optional<message_page> list_messages(const session_key& key, std::size_t limit,
                                                     const std::string& before) = 0;
   virtual std::int64_t count_sessions() = 0;
@@ -185,8 +199,8 @@ public:
   virtual std::vector<usage_recorded> usage_of(const std::string& task) = 0;
 };
 
-/// Opens or creates the file (":memory:" is refused: two handles would see two stores), migrates it, and
-/// refuses a newer schema or a second process with a clear error (std::runtime_error).
+/// Opens or creates the file (":memory:" is refused: two handles would see two stores), migrates
+/// it, and refuses a newer schema or a second process with a clear error (std::runtime_error).
 class store {
 public:
   virtual ~store() = default;

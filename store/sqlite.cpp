@@ -1,0 +1,87 @@
+#include "store/sqlite.hpp"
+
+#include <cerrno>
+
+namespace parlor::store::sqlite {
+
+namespace {
+
+std::string describe(sqlite3* db, int rc, const char* doing) {
+  std::string s = "sqlite ";
+  s += doing;
+  s += ": ";
+  s += db ? sqlite3_errmsg(db) : sqlite3_errstr(rc);
+  s += " (";
+  s += std::to_string(db ? sqlite3_extended_errcode(db) : rc);
+  s += ")";
+  return s;
+}
+
+} // namespace
+
+error::error(sqlite3* db, int rc, const char* doing)
+    : std::runtime_error{describe(db, rc, doing)}, code{db ? sqlite3_extended_errcode(db) : rc},
+      system_errno{db ? sqlite3_system_errno(db) : 0} {
+  if (code == SQLITE_OK)
+    code = rc;
+}
+
+bool error::no_space() const noexcept {
+  if ((code & 0xff) == SQLITE_FULL)
+    return true;
+  // After a failed fsync the kernel may have dropped the pages: never to be mistaken for a full
+  // disk.
+  if ((code & 0xff) != SQLITE_IOERR || code == SQLITE_IOERR_FSYNC || code == SQLITE_IOERR_DIR_FSYNC)
+    return false;
+  return system_errno == ENOSPC || system_errno == EDQUOT || system_errno == EFBIG;
+}
+
+bool rows::next() {
+  auto rc = sqlite3_step(stmt_);
+  if (rc == SQLITE_ROW)
+    return true;
+  if (rc != SQLITE_DONE)
+    throw error{db_, rc, "step"};
+  return false;
+}
+
+std::string rows::text(int column) const {
+  // The bytes first, then their number: the order that SQLite asks for.
+  auto* p = static_cast<const char*>(sqlite3_column_blob(stmt_, column));
+  auto n = sqlite3_column_bytes(stmt_, column);
+  return p ? std::string(p, static_cast<std::size_t>(n)) : std::string{};
+}
+
+connection::connection(const std::string& path) {
+  sqlite3* db = nullptr;
+  auto rc =
+      sqlite3_open_v2(path.c_str(), &db,
+                      SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, nullptr);
+  db_.reset(db);
+  check(rc, "open");
+  sqlite3_busy_timeout(db, 5000);
+  check(sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr), "configure");
+  script("PRAGMA journal_mode=WAL;"
+         "PRAGMA synchronous=FULL;"
+         "PRAGMA wal_autocheckpoint=0;"
+         "PRAGMA secure_delete=ON;"
+         "PRAGMA temp_store=MEMORY;"
+         "PRAGMA cache_size=-16384;");
+}
+
+void connection::script(const char* sql) {
+  check(sqlite3_exec(db_.get(), sql, nullptr, nullptr, nullptr), "exec");
+}
+
+sqlite3_stmt* connection::prepared(const char* sql) {
+  auto& slot = statements_[sql];
+  if (!slot) {
+    sqlite3_stmt* stmt = nullptr;
+    check(sqlite3_prepare_v3(db_.get(), sql, -1, SQLITE_PREPARE_PERSISTENT, &stmt, nullptr),
+          "prepare");
+    slot.reset(stmt);
+  }
+  return slot.get();
+}
+
+} // namespace parlor::store::sqlite
