@@ -215,7 +215,7 @@ void connection::consume() {
     request_.headers.push_back({std::string{f.name_string()}, std::string{f.value()}});
   request_.remote = remote_;
   auto given = request_.get("X-Request-Id");
-  request_.id = fit_to_repeat(given) ? std::string{given} : make_request_id();
+  request_id_ = request_.id = fit_to_repeat(given) ? std::string{given} : make_request_id();
   http11_ = m.version() == 11;
   keep_alive_ = p.keep_alive();
   head_only_ = request_.method == "HEAD";
@@ -287,9 +287,9 @@ void connection::fail(errc code) {
   parser_.reset();
   phase_ = phase::handling;
   answered_ = false;
-  if (request_.id.empty())
-    request_.id = make_request_id();
-  auto r = server_->failure(code, request_.id);
+  if (request_id_.empty())
+    request_id_ = make_request_id();
+  auto r = server_->failure(code, request_id_);
   respond(std::move(r), turn_);
 }
 
@@ -349,7 +349,7 @@ void connection::respond(response r, std::uint64_t turn) {
     return;
   answered_ = true;
   auto text = head_text(r, false);
-  append_header(text, "X-Request-Id", request_.id);
+  append_header(text, "X-Request-Id", request_id_);
   text += "\r\n";
   if (!head_only_ && r.status != 204 && r.status != 304)
     text += r.body;
@@ -367,7 +367,7 @@ void connection::open(response head, std::string keepalive, std::uint64_t turn) 
   chunked_ = http11_;
   phase_ = phase::streaming;
   out_ += head_text(head, true);
-  append_header(out_, "X-Request-Id", request_.id);
+  append_header(out_, "X-Request-Id", request_id_);
   out_ += "\r\n";
   request_ = {};
   std::string{}.swap(in_);
@@ -510,6 +510,7 @@ void connection::next_request() {
   watcher_ = nullptr;
   ++turn_;
   request_ = {};
+  request_id_.clear();
   phase_ = phase::idle;
   set_deadline(server_->options.idle_timeout);
   if (in_.empty())

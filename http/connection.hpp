@@ -81,6 +81,7 @@ private:
   std::string in_;
   std::unique_ptr<parser> parser_;
   request request_;
+  std::string request_id_; // of the request that is being answered
   std::uint64_t turn_ = 0; // which request is being answered; answers of earlier ones are ignored
   bool http11_ = true;
   bool keep_alive_ = true;

@@ -1,8 +1,8 @@
 #pragma once
 // How many calls a provider may have under way, and how many may wait for their turn.
 //
-// Owner: shared by the tasks of one provider. Thread: any; every method returns at once. A ticket is a place:
-// first admitted, then (when there is room) granted; it is given up when destroyed.
+// Owner: shared by the tasks of one provider. Thread: any; every method returns at once. A ticket
+// is a place: first admitted, then (when there is room) granted; it is given up when destroyed.
 
 #include <cstddef>
 #include <functional>
@@ -15,8 +15,8 @@ public:
   class ticket {
   public:
     virtual ~ticket() = default;
-    /// Calls `granted` once as soon as the call may start; at once, from inside, if it may now. Must only send messages
-    /// or post. Call at most once between two release()s.
+    /// Calls `granted` once as soon as the call may start; at once, from inside, if it may now.
+    /// Must only send messages or post. Call at most once between two release()s.
     virtual void acquire(std::function<void()> granted) = 0;
     /// Gives the slot back but stays admitted: between two attempts.
     virtual void release() = 0;

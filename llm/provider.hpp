@@ -1,7 +1,8 @@
 #pragma once
 // The port to models: a list of messages goes in, a stream of pieces comes out.
 //
-// A provider is shared by all sessions, owns its sockets and pools, and may be called from any thread.
+// A provider is shared by all sessions, owns its sockets and pools, and may be called from any
+// thread.
 
 #include "protocol/chat.hpp"
 #include "protocol/errc.hpp"
@@ -31,31 +32,33 @@ struct call_delta {
 };
 /// The provider said that it is done, with an allowed finish_reason. Nothing follows.
 struct call_finished {
-  std::string finish_reason;  // stop, length, tool_calls, content_filter
-  std::string model;          // as the provider named it, or empty
-  std::optional<usage> used;  // exact, if the provider told
-  std::string tool_calls;     // JSON array text, or empty
+  std::string finish_reason; // stop, length, tool_calls, content_filter
+  std::string model;         // as the provider named it, or empty
+  std::optional<usage> used; // exact, if the provider told
+  std::string tool_calls;    // JSON array text, or empty
 };
 /// It went wrong. Nothing follows; the socket is closed or back in the pool.
 struct call_failed {
   errc code = errc::upstream_error;
-  bool can_pass = false; // may another attempt succeed? (connect errors, 408, 409, 429, 5xx, truncation)
+  bool can_pass =
+      false; // may another attempt succeed? (connect errors, 408, 409, 429, 5xx, truncation)
   std::optional<std::chrono::milliseconds> retry_after; // as the provider asked, not yet capped
-  std::string detail;         // for the log and the problem document: no key, no prompt, at most 200 bytes
-  std::optional<usage> used;  // if the provider told before it failed
+  std::string detail; // for the log and the problem document: no key, no prompt, at most 200 bytes
+  std::optional<usage> used; // if the provider told before it failed
 };
 using call_event = std::variant<call_opened, call_delta, call_finished, call_failed>;
 
-/// Called on the provider's strand, in order. Must only send messages or post. May still be called once while
-/// another thread is in cancel(); never after the call object is destroyed and its strand has drained.
+/// Called on the provider's strand, in order. Must only send messages or post. May still be called
+/// once while another thread is in cancel(); never after the call object is destroyed and its
+/// strand has drained.
 using call_sink = std::function<void(call_event)>;
 
 /// A call under way. Destroying it cancels it.
 class call {
 public:
   virtual ~call() = default;
-  /// Closes the upstream connection at once (a pooled one is not reused half-read). No further events.
-  /// Any thread; idempotent.
+  /// Closes the upstream connection at once (a pooled one is not reused half-read). No further
+  /// events. Any thread; idempotent.
   virtual void cancel() = 0;
 };
 

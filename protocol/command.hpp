@@ -15,7 +15,8 @@ namespace parlor {
 /// What happens to a turn that arrives while another runs.
 enum class on_busy : std::uint8_t { queue, reject, interrupt };
 
-/// The client's promise that this is the same request as an earlier one, and a way to notice when it is not.
+/// The client's promise that this is the same request as an earlier one, and a way to notice when
+/// it is not.
 struct idempotency {
   std::string scope_and_key; // tenant, method, route and key, joined; empty: none given
   std::string fingerprint;   // SHA-256 of the body, hex
@@ -23,10 +24,11 @@ struct idempotency {
 
 /// One turn to be taken in a session.
 struct turn_request {
-  session_key session;   // id never empty
-  std::string task_id;   // made by the edge, so that an answer can name it before the session has seen it
-  std::string message_id; // of the user's message
-  message said;          // what the user says
+  session_key session; // id never empty
+  std::string
+      task_id; // made by the edge, so that an answer can name it before the session has seen it
+  std::string message_id;    // of the user's message
+  message said;              // what the user says
   std::string system_prompt; // first turn of the session only
   model_settings settings;   // model may be empty: the default
   std::string metadata;      // JSON object text or empty
@@ -38,8 +40,8 @@ struct turn_request {
 /// Why a request was refused, with the offending field where there is one.
 struct refusal {
   errc code = errc::internal;
-  std::string field;  // JSON pointer-like name: "message", "conversation_id"
-  std::string detail; // one sentence; a fixed string that never repeats client input
+  std::string field;              // JSON pointer-like name: "message", "conversation_id"
+  std::string detail;             // one sentence; a fixed string that never repeats client input
   std::int64_t retry_after_s = 0; // 0: no such header
 };
 

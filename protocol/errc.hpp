@@ -1,6 +1,6 @@
 #pragma once
-// Every way in which something can fail, and what a client is told about it. One table: a failure keeps
-// its name from the provider or the store to the wire. Pure; any thread.
+// Every way in which something can fail, and what a client is told about it. One table: a failure
+// keeps its name from the provider or the store to the wire. Pure; any thread.
 
 #include <cstdint>
 #include <string_view>

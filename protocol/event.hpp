@@ -14,8 +14,9 @@ enum class task_status : std::uint8_t { pending, running, completed, failed, can
 std::string_view to_string(task_status s) noexcept;
 inline bool ended(task_status s) noexcept { return s >= task_status::completed; }
 
-/// Facts are durable before anyone is told; `delta`, `progress` and `retry` are told at once and become
-/// durable with their task's log (by checkpoint about once a second, and when the task ends).
+/// Facts are durable before anyone is told; `delta`, `progress` and `retry` are told at once and
+/// become durable with their task's log (by checkpoint about once a second, and when the task
+/// ends).
 enum class event_kind : std::uint8_t {
   accepted,        // fact: the task exists
   started,         // fact: its first attempt begins
@@ -59,13 +60,13 @@ using outcome_ptr = std::shared_ptr<const outcome>;
 struct event {
   std::uint64_t seq = 0; // grows by one per event of the session; never reused
   event_kind kind = event_kind::delta;
-  bool discard = false;        // retry: what was shown of this task's answer so far is void
-  std::uint32_t number = 0;    // progress: percent; retry: number of the coming attempt (2, 3, …)
-  std::uint32_t delay_ms = 0;  // retry: the wait before it
-  std::int64_t at = 0;         // wall clock, ms
-  task_header_ptr task;        // null for the events of the session itself
-  std::string text;            // delta: the piece, valid UTF-8, never empty
-  outcome_ptr end;             // completed, failed, cancelled
+  bool discard = false;       // retry: what was shown of this task's answer so far is void
+  std::uint32_t number = 0;   // progress: percent; retry: number of the coming attempt (2, 3, …)
+  std::uint32_t delay_ms = 0; // retry: the wait before it
+  std::int64_t at = 0;        // wall clock, ms
+  task_header_ptr task;       // null for the events of the session itself
+  std::string text;           // delta: the piece, valid UTF-8, never empty
+  outcome_ptr end;            // completed, failed, cancelled
 };
 using event_ptr = std::shared_ptr<const event>;
 
@@ -79,9 +80,9 @@ struct task_view {
   std::uint32_t attempt = 0;   // 0: not started
   std::int64_t created_at = 0; // wall clock, ms
   std::int64_t updated_at = 0;
-  std::uint64_t last_seq = 0;  // of the task's newest event
-  std::string text;            // the answer so far
-  outcome_ptr end;             // once ended
+  std::uint64_t last_seq = 0; // of the task's newest event
+  std::string text;           // the answer so far
+  outcome_ptr end;            // once ended
 };
 
 /// A session as it stands.

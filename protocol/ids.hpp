@@ -11,7 +11,8 @@
 
 namespace parlor {
 
-/// Which conversation: the owner (tenant, "" while one key or none is configured) and the id clients use.
+/// Which conversation: the owner (tenant, "" while one key or none is configured) and the id
+/// clients use.
 struct session_key {
   std::string tenant;
   std::string id;
@@ -21,7 +22,8 @@ struct session_key {
 /// 1 to 128 characters of `A-Z a-z 0-9 _ - . : @` (contracts/chat-sessions.md).
 bool valid_session_id(std::string_view id) noexcept;
 
-/// `task_<ms since epoch>_<20 or more random base-32 characters>`: sorts by time, cannot be guessed.
+/// `task_<ms since epoch>_<20 or more random base-32 characters>`: sorts by time, cannot be
+/// guessed.
 std::string make_task_id(std::int64_t now_ms);
 /// `session_<26 random base-32 characters>`.
 std::string make_session_id();
@@ -31,7 +33,8 @@ std::string make_message_id();
 std::string make_request_id();
 /// Names a store: 8 characters of `0-9 a-z`. Random, made once when the store is created.
 std::string make_epoch();
-/// `n` characters of lower-case base 32 (Crockford's alphabet) from the operating system's random source.
+/// `n` characters of lower-case base 32 (Crockford's alphabet) from the operating system's random
+/// source.
 std::string random_base32(std::size_t n);
 
 /// A place in a session's events: everything up to and including `seq` has been seen.
@@ -44,7 +47,8 @@ struct cursor {
 /// `<epoch>-<seq>`, at most 40 bytes of `0-9 a-z -` (contracts/README.md).
 std::string format_cursor(std::string_view epoch, std::uint64_t seq);
 
-/// Nothing if `text` is longer than 40 bytes or is not of that form (upper case, overflow, no dash, …).
+/// Nothing if `text` is longer than 40 bytes or is not of that form (upper case, overflow, no dash,
+/// …).
 std::optional<cursor> parse_cursor(std::string_view text);
 
 } // namespace parlor

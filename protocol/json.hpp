@@ -1,32 +1,35 @@
 #pragma once
 // Small helpers over Boost.JSON. Pure; any thread.
 
+#include <boost/json/fwd.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <boost/json/fwd.hpp>
 
 namespace parlor::json {
 
-/// Appends `text` as a JSON string with quotes. UTF-8 stays UTF-8 (never \u escapes where UTF-8 will do); control
-/// characters, quote and backslash are escaped; invalid UTF-8 becomes U+FFFD (never throws).
+/// Appends `text` as a JSON string with quotes. UTF-8 stays UTF-8 (never \u escapes where UTF-8
+/// will do); control characters, quote and backslash are escaped; invalid UTF-8 becomes U+FFFD
+/// (never throws).
 void append_quoted(std::string& out, std::string_view text);
 std::string quoted(std::string_view text);
 
 /// Why a document was refused.
 enum class fault { none, syntax, depth, duplicate_key };
 
-/// Parses strictly: depth at most 64, invalid UTF-8 refused, duplicate keys at the top two levels refused.
+/// Parses strictly: depth at most 64, invalid UTF-8 refused, duplicate keys at the top two levels
+/// refused.
 boost::json::value parse(std::string_view text, fault& why);
 
 /// Milliseconds since the epoch as `2025-10-03T10:00:00Z` (with `.123` when not whole).
 std::string iso8601(std::int64_t ms);
 
-/// If the text is one JSON document, bare or in one fenced block (``` or ```json), that document's text.
+/// If the text is one JSON document, bare or in one fenced block (``` or ```json), that document's
+/// text.
 std::optional<std::string_view> only_document(std::string_view text);
 
-/// The member's value exactly as it was written, from the text of a JSON object: for numbers that must not be
-/// reformatted. Empty if there is no such member. `object` must be valid JSON.
+/// The member's value exactly as it was written, from the text of a JSON object: for numbers that
+/// must not be reformatted. Empty if there is no such member. `object` must be valid JSON.
 std::string_view raw_member(std::string_view object, std::string_view key);
 
 bool valid_utf8(std::string_view text) noexcept;

@@ -7,8 +7,9 @@
 
 namespace parlor {
 
-/// `{"type":"/problems/<code>","title":…,"status":…,"detail":…,"code":…}`, with `errors:[{"field","detail"}]` where
-/// there is an offending field, and `request_id`. `title` and default `detail` follow the language.
+/// `{"type":"/problems/<code>","title":…,"status":…,"detail":…,"code":…}`, with
+/// `errors:[{"field","detail"}]` where there is an offending field, and `request_id`. `title` and
+/// default `detail` follow the language.
 std::string problem_json(const refusal& why, language lang, std::string_view request_id);
 inline constexpr std::string_view problem_content_type = "application/problem+json; charset=utf-8";
 

@@ -1,6 +1,6 @@
 #pragma once
-// Server-sent events as bytes, both ways (WHATWG HTML, section 9.2). The only place that knows their format.
-// Pure; any thread.
+// Server-sent events as bytes, both ways (WHATWG HTML, section 9.2). The only place that knows
+// their format. Pure; any thread.
 
 #include <cstdint>
 #include <string>
@@ -9,7 +9,8 @@
 
 namespace parlor::sse {
 
-/// `id: <id>\ndata: <data>\n\n`; no id line if `id` is empty. `data` must hold no CR or LF (JSON never does).
+/// `id: <id>\ndata: <data>\n\n`; no id line if `id` is empty. `data` must hold no CR or LF (JSON
+/// never does).
 std::string block(std::string_view id, std::string_view data);
 /// One comment line and nothing else: contracts/README.md, and reliability finding 10.
 inline constexpr std::string_view keepalive = ": ka\n";
@@ -17,15 +18,17 @@ inline constexpr std::string_view keepalive = ": ka\n";
 struct frame {
   std::string event; // "message" if the stream named none
   std::string data;
-  std::string id;    // last event id at the moment of dispatch
+  std::string id; // last event id at the moment of dispatch
 };
 
-/// Incremental decoder: bytes in, split anywhere; frames out. Follows WHATWG exactly: CR, LF and CRLF line ends, BOM,
-/// comments, several data lines, `retry`, ids with NUL ignored, unfinished block at the end dropped.
+/// Incremental decoder: bytes in, split anywhere; frames out. Follows WHATWG exactly: CR, LF and
+/// CRLF line ends, BOM, comments, several data lines, `retry`, ids with NUL ignored, unfinished
+/// block at the end dropped.
 class decoder {
 public:
   explicit decoder(std::size_t max_event_bytes) : max_{max_event_bytes} {}
-  /// Appends the frames that are complete now. False once an event has grown beyond the limit; then nothing more comes.
+  /// Appends the frames that are complete now. False once an event has grown beyond the limit; then
+  /// nothing more comes.
   bool feed(std::string_view bytes, std::vector<frame>& out);
   /// Whether anything is buffered that has not been dispatched (a cut inside an event).
   bool mid_event() const noexcept;

@@ -1,12 +1,14 @@
 #pragma once
-// The compact record of what a task showed: the boundaries of its pieces, progress and retries, a few bytes
-// each, beside the text itself. From it a finished task is streamed again exactly as it was.
+// The compact record of what a task showed: the boundaries of its pieces, progress and retries, a
+// few bytes each, beside the text itself. From it a finished task is streamed again exactly as it
+// was.
 //
 // Format, one entry after another; all numbers are unsigned LEB128:
 //   tag = (seq difference to the previous entry << 2) | kind     kind: 0 delta, 1 progress, 2 retry
 //   time = ms since the previous entry (0 if the wall clock stepped back)
 //   delta: length of the piece in bytes; progress: percent; retry: attempt << 1 | discard, delay_ms
-// The first entry's differences are to the base given (the task's accepted seq and time). Pure; any thread.
+// The first entry's differences are to the base given (the task's accepted seq and time). Pure; any
+// thread.
 
 #include "protocol/event.hpp"
 
@@ -37,9 +39,10 @@ private:
   std::string entries_;
 };
 
-/// The events again, in order. `text` and `entries` are concatenations of what was taken. A damaged record
-/// yields the events up to the damage; `whole` (if given) says whether there was none.
-std::vector<event_ptr> replay(std::uint64_t base_seq, std::int64_t base_at, const task_header_ptr& task,
-                              std::string_view text, std::string_view entries, bool* whole = nullptr);
+/// The events again, in order. `text` and `entries` are concatenations of what was taken. A damaged
+/// record yields the events up to the damage; `whole` (if given) says whether there was none.
+std::vector<event_ptr> replay(std::uint64_t base_seq, std::int64_t base_at,
+                              const task_header_ptr& task, std::string_view text,
+                              std::string_view entries, bool* whole = nullptr);
 
 } // namespace parlor

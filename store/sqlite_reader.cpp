@@ -1,320 +1,267 @@
-#include "store/sqlite_store.hpp"
+#include "store/sqlite_reader.hpp"
 
-#include "protocol/task_log.hpp"
+#include "store/task_row.hpp"
 
 #include <algorithm>
 #include <charconv>
+#include <limits>
 
 namespace parlor::store {
 
 namespace {
 
-constexpr const char* session_by_name =
-    "SELECT created_at, last_accessed, message_count, total_tokens, question_count, system_prompt, "
-    "metadata, first_seq, lease, "
-    "last_seq, id FROM session WHERE tenant = ? AND name = ?";
+constexpr auto from_the_newest = std::numeric_limits<std::int64_t>::max();
 
-#define TASK_COLUMNS                                                                               \
-  "SELECT id, name, tenant, session_name, status, accepted_at, started_at, ended_at, "             \
-  "accepted_seq, started_seq, ended_seq, "                                                         \
-  "message_id, model, temperature, max_tokens, response_format, passthrough, script, error, "      \
-  "detail, answer_id, "                                                                            \
-  "finish_reason, prompt_tokens, completion_tokens, exact, attempts, history_dropped, content, "   \
-  "text, log FROM task "
+#define PARLOR_SESSION_COLUMNS                                                                     \
+  "s.id, s.tenant, s.name, s.created_at, s.last_accessed, s.message_count, s.total_tokens, "       \
+  "s.question_count, "                                                                             \
+  "s.system_prompt, s.metadata, s.first_seq, s.last_seq, s.lease, "                                \
+  "(SELECT t.name FROM task t WHERE t.session = s.id AND t.ended_seq = 0 ORDER BY t.status DESC, " \
+  "t.id LIMIT 1)"
 
-std::int64_t number(const std::string& text) {
+stored_session read_session(const sqlite::rows& r) {
+  stored_session s;
+  s.key = {r.text(1), r.text(2)};
+  auto& v = s.view;
+  v.id = s.key.id;
+  v.created_at = r.integer(3);
+  v.last_accessed = r.integer(4);
+  v.message_count = r.integer(5);
+  v.total_tokens = r.integer(6);
+  v.question_count = r.integer(7);
+  s.system_prompt = r.text(8);
+  s.metadata = r.text(9);
+  s.first_seq = std::max<std::uint64_t>(r.number(10), 1);
+  v.last_seq = r.number(11);
+  s.lease = r.number(12);
+  v.active_task = r.text(13);
+  v.state = v.active_task.empty() ? "idle" : "running";
+  return s;
+}
+
+std::optional<std::int64_t> number_from(std::string_view text) {
   std::int64_t n = 0;
-  std::from_chars(text.data(), text.data() + text.size(), n);
+  auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), n);
+  if (ec != std::errc{} || end != text.data() + text.size())
+    return std::nullopt;
   return n;
 }
 
-class sqlite_reader final : public reader {
+} // namespace
+
+/// One state of the store for several queries.
+class sqlite_reader::snapshot {
 public:
-  explicit sqlite_reader(const std::string& path) : db_{path} {
-    db_.script("PRAGMA query_only=ON");
+  explicit snapshot(sqlite::connection& db) : db_{db} {
+    if (db_.in_transaction())
+      db_.script("ROLLBACK");
+    db_.run("BEGIN");
   }
-
-  std::optional<stored_session> find_session(const session_key& key) override {
-    auto r = db_.query(session_by_name, key.tenant, key.id);
-    if (!r.next())
-      return std::nullopt;
-    stored_session s;
-    s.key = key;
-    s.view.id = key.id;
-    s.view.created_at = r.integer(0);
-    s.view.last_accessed = r.integer(1);
-    s.view.message_count = r.integer(2);
-    s.view.total_tokens = r.integer(3);
-    s.view.question_count = r.integer(4);
-    s.system_prompt = r.text(5);
-    s.metadata = r.text(6);
-    s.first_seq = r.number(7);
-    s.lease = r.number(8);
-    s.view.last_seq = r.number(9);
-    return s;
-  }
-
-  session_image load_session(const session_key& key, std::size_t history_limit) override {
-    session_image image;
-    image.session = find_session(key);
-    if (!image.session) {
-      auto r = db_.query("SELECT seq_floor FROM meta");
-      image.first_free_seq = (r.next() ? r.number(0) : 0) + 1;
-      return image;
+  ~snapshot() {
+    try {
+      db_.run("COMMIT");
+    } catch (const sqlite::error&) { // the next one rolls back
     }
-    image.history = newest(row_of(key), history_limit, INT64_MAX).first;
-    std::vector<std::string> open;
-    {
-      auto r = db_.query(
-          "SELECT name FROM task WHERE session = ? AND ended_seq = 0 ORDER BY accepted_seq",
-          row_of(key));
-      while (r.next())
-        open.push_back(r.text(0));
-    }
-    for (auto& name : open)
-      if (auto t = find_task(key.tenant, name))
-        image.open_tasks.push_back(std::move(*t));
-    return image;
-  }
-
-  std::optional<stored_task> find_task(const std::string& tenant,
-                                       const std::string& task) override {
-    std::optional<stored_task> found;
-    std::int64_t row = 0;
-    {
-      auto r = db_.query(TASK_COLUMNS "WHERE name = ? AND tenant = ?", task, tenant);
-      if (!r.next())
-        return std::nullopt;
-      row = r.integer(0);
-      found = read_task(r);
-    }
-    complete(*found, row);
-    return found;
-  }
-
-  std::vector<stored_task> tasks_after(const session_key& key, std::uint64_t after,
-                                       std::size_t limit) override {
-    std::vector<stored_task> out;
-    std::vector<std::int64_t> rows;
-    {
-      auto r = db_.query(
-          TASK_COLUMNS
-          "WHERE session = ? AND (ended_seq = 0 OR ended_seq > ?) ORDER BY accepted_seq LIMIT ?",
-          row_of(key), after, limit);
-      while (r.next()) {
-        rows.push_back(r.integer(0));
-        out.push_back(read_task(r));
-      }
-    }
-    for (std::size_t i = 0; i < out.size(); ++i)
-      complete(out[i], rows[i]);
-    return out;
-  }
-
-  session_page list_sessions(const std::string& tenant, std::size_t limit,
-                             const std::string& page) override {
-    session_page out;
-    {
-      auto r = db_.query("SELECT count(*) FROM session WHERE tenant = ?", tenant);
-      r.next();
-      out.total = r.integer(0);
-    }
-    auto dot = page.find('.');
-    auto at = page.empty() ? INT64_MAX : number(page.substr(0, dot));
-    auto id = dot == std::string::npos ? INT64_MAX : number(page.substr(dot + 1));
-    auto r = db_.query("SELECT name, created_at, last_accessed, message_count, total_tokens, "
-                       "question_count, id FROM session "
-                       "WHERE tenant = ? AND (last_accessed < ? OR (last_accessed = ? AND id < ?)) "
-                       "ORDER BY last_accessed DESC, id DESC LIMIT ?",
-                       tenant, at, at, id, limit + 1);
-    std::string next;
-    while (r.next()) {
-      if (out.sessions.size() == limit) {
-        out.next_cursor = next;
-        break;
-      }
-      session_view v;
-      v.id = r.text(0);
-      v.created_at = r.integer(1);
-      v.last_accessed = r.integer(2);
-      v.message_count = r.integer(3);
-      v.total_tokens = r.integer(4);
-      v.question_count = r.integer(5);
-      next = std::to_string(v.last_accessed) + '.' + std::to_string(r.integer(6));
-      out.sessions.push_back(std::move(v));
-    }
-    return out;
-  }
-
-  std::optional<message_page> list_messages(const session_key& key, std::size_t limit,
-                                            const std::string& before) override {
-    if (!find_session(key))
-      return std::nullopt;
-    auto [messages, oldest] =
-        newest(row_of(key), limit, before.empty() ? INT64_MAX : number(before));
-    message_page out;
-    out.messages = std::move(messages);
-    if (out.messages.size() == limit) {
-      auto r = db_.query("SELECT 1 FROM message WHERE session = ? AND id < ? LIMIT 1", row_of(key),
-                         oldest);
-      if (r.next())
-        out.next_before = std::to_string(oldest);
-    }
-    return out;
-  }
-
-  std::int64_t count_sessions() override {
-    auto r = db_.query("SELECT count(*) FROM session");
-    return r.next() ? r.integer(0) : 0;
-  }
-
-  std::vector<session_key> unfinished_sessions() override {
-    std::vector<session_key> out;
-    auto r = db_.query("SELECT DISTINCT tenant, session_name FROM task WHERE ended_seq = 0 AND "
-                       "session IS NOT NULL");
-    while (r.next())
-      out.push_back({r.text(0), r.text(1)});
-    return out;
-  }
-
-  std::vector<session_key> idle_sessions(std::int64_t moment, std::size_t limit) override {
-    std::vector<session_key> out;
-    auto r = db_.query(
-        "SELECT tenant, name FROM session WHERE last_accessed < ? ORDER BY last_accessed LIMIT ?",
-        moment, limit);
-    while (r.next())
-      out.push_back({r.text(0), r.text(1)});
-    return out;
-  }
-
-  std::vector<usage_recorded> usage_of(const std::string& task) override {
-    std::vector<usage_recorded> out;
-    auto r = db_.query("SELECT attempt, model, at, prompt_tokens, completion_tokens, exact, error "
-                       "FROM usage WHERE task = ? "
-                       "ORDER BY attempt, id",
-                       task);
-    while (r.next()) {
-      usage_recorded u;
-      u.task = task;
-      u.attempt = r.small(0);
-      u.model = r.text(1);
-      u.at = r.integer(2);
-      u.used = {r.integer(3), r.integer(4), r.integer(5) != 0};
-      u.error = errc_from_name(r.text(6));
-      out.push_back(std::move(u));
-    }
-    return out;
   }
 
 private:
-  std::int64_t row_of(const session_key& key) {
-    auto r = db_.query("SELECT id FROM session WHERE tenant = ? AND name = ?", key.tenant, key.id);
-    return r.next() ? r.integer(0) : 0;
-  }
-
-  std::pair<std::vector<history_message>, std::int64_t>
-  newest(std::int64_t session, std::size_t limit, std::int64_t before) {
-    std::vector<history_message> out;
-    std::int64_t oldest = 0;
-    auto r = db_.query("SELECT id, msg_id, role, content, extra, task, at, partial FROM message "
-                       "WHERE session = ? AND id < ? ORDER BY id DESC LIMIT ?",
-                       session, before, limit);
-    while (r.next()) {
-      history_message m;
-      oldest = r.integer(0);
-      m.id = r.text(1);
-      m.said = {static_cast<role>(r.integer(2)), r.text(3), r.text(4)};
-      m.task = r.text(5);
-      m.at = r.integer(6);
-      m.partial = r.integer(7) != 0;
-      out.push_back(std::move(m));
-    }
-    std::reverse(out.begin(), out.end());
-    return {std::move(out), oldest};
-  }
-
-  static stored_task read_task(const sqlite::rows& r) {
-    stored_task t;
-    t.view.id = r.text(1);
-    t.key = {r.text(2), r.text(3)};
-    t.view.session = t.key.id;
-    t.view.status = static_cast<task_status>(r.integer(4));
-    t.view.created_at = r.integer(5);
-    t.started_at = r.integer(6);
-    t.ended_at = r.integer(7);
-    t.accepted_seq = r.number(8);
-    t.started_seq = r.number(9);
-    t.ended_seq = r.number(10);
-    t.message_id = r.text(11);
-    t.settings.model = t.view.model = r.text(12);
-    t.settings.temperature = r.text(13);
-    if (!r.null(14))
-      t.settings.max_tokens = r.integer(14);
-    t.settings.response_format = r.text(15);
-    t.settings.passthrough = r.text(16);
-    t.settings.script = r.text(17);
-    t.view.attempt = r.small(25);
-    t.view.updated_at = std::max({t.view.created_at, t.started_at, t.ended_at});
-    t.view.last_seq = std::max({t.accepted_seq, t.started_seq, t.ended_seq});
-    t.text = r.text(28);
-    t.log = r.text(29);
-    if (t.ended_seq != 0) {
-      auto end = std::make_shared<outcome>();
-      end->status = t.view.status;
-      end->error = errc_from_name(r.text(18));
-      end->detail = r.text(19);
-      end->message_id = r.text(20);
-      end->finish_reason = r.text(21);
-      end->used = {r.integer(22), r.integer(23), r.integer(24) != 0};
-      end->attempts = r.small(25);
-      end->history_dropped = r.small(26);
-      end->content = r.text(27);
-      t.view.text = end->content;
-      t.view.end = std::move(end);
-    }
-    return t;
-  }
-
-  /// What the checkpoints of a running task and its log add.
-  void complete(stored_task& t, std::int64_t row) {
-    if (t.ended_seq == 0) {
-      auto r = db_.query("SELECT text, log FROM checkpoint WHERE task = ? ORDER BY id", row);
-      while (r.next()) {
-        t.text += r.text(0);
-        t.log += r.text(1);
-      }
-    }
-    auto header = std::make_shared<task_header>(
-        task_header{t.view.id, t.key.id, t.view.model, t.view.created_at});
-    std::string text;
-    for (auto& e : replay(t.accepted_seq, t.view.created_at, header, t.text, t.log)) {
-      t.view.last_seq = std::max(t.view.last_seq, e->seq);
-      t.view.updated_at = std::max(t.view.updated_at, e->at);
-      if (e->kind == event_kind::progress) {
-        t.view.progress = e->number;
-      } else if (e->kind == event_kind::delta) {
-        text += e->text;
-      } else {
-        t.view.attempt = std::max(t.view.attempt, e->number);
-        if (e->discard) {
-          text.clear();
-          t.view.progress = 0;
-        }
-      }
-    }
-    if (t.ended_seq == 0)
-      t.view.text = std::move(text);
-    if (t.view.status == task_status::completed)
-      t.view.progress = 100;
-  }
-
-  sqlite::connection db_;
+  sqlite::connection& db_;
 };
 
-} // namespace
+sqlite_reader::sqlite_reader(const std::string& path, std::shared_ptr<void> keep)
+    : keep_{std::move(keep)}, db_{path} {
+  db_.script("PRAGMA query_only=ON");
+}
 
-std::unique_ptr<reader> make_sqlite_reader(const std::string& path) {
-  return std::make_unique<sqlite_reader>(path);
+std::optional<std::int64_t> sqlite_reader::session_id(const session_key& key) {
+  auto r = db_.query("SELECT id FROM session WHERE tenant = ? AND name = ?", key.tenant, key.id);
+  return r.next() ? std::optional{r.integer(0)} : std::nullopt;
+}
+
+stored_task sqlite_reader::whole(std::int64_t id, stored_task t) {
+  if (t.ended_seq == 0)
+    for (auto r = db_.query("SELECT text, log FROM checkpoint WHERE task = ? ORDER BY id", id);
+         r.next();) {
+      t.text += r.text(0);
+      t.log += r.text(1);
+    }
+  complete_view(t);
+  return t;
+}
+
+std::optional<stored_session> sqlite_reader::find_session(const session_key& key) {
+  auto r = db_.query("SELECT " PARLOR_SESSION_COLUMNS
+                     " FROM session s WHERE s.tenant = ? AND s.name = ?",
+                     key.tenant, key.id);
+  return r.next() ? std::optional{read_session(r)} : std::nullopt;
+}
+
+session_image sqlite_reader::load_session(const session_key& key, std::size_t history_limit) {
+  snapshot one{db_};
+  session_image image;
+  image.session = find_session(key);
+  if (!image.session) {
+    auto r = db_.query("SELECT seq_floor FROM meta");
+    r.next();
+    image.first_free_seq = r.number(0) + 1;
+    return image;
+  }
+  image.first_free_seq = image.session->lease + 1;
+  auto id = session_id(key).value();
+  image.history = messages(id, history_limit, from_the_newest).messages;
+  for (auto r = db_.query("SELECT " PARLOR_TASK_COLUMNS
+                          " FROM task WHERE session = ? AND ended_seq = 0 ORDER BY accepted_seq",
+                          id);
+       r.next();)
+    image.open_tasks.push_back(whole(r.integer(0), read_task_row(r)));
+  return image;
+}
+
+std::optional<stored_task> sqlite_reader::find_task(const std::string& tenant,
+                                                    const std::string& task) {
+  snapshot one{db_};
+  auto r = db_.query("SELECT " PARLOR_TASK_COLUMNS " FROM task WHERE name = ? AND tenant = ?", task,
+                     tenant);
+  if (!r.next())
+    return std::nullopt;
+  return whole(r.integer(0), read_task_row(r));
+}
+
+std::vector<stored_task> sqlite_reader::tasks_after(const session_key& key, std::uint64_t after,
+                                                    std::size_t limit) {
+  snapshot one{db_};
+  std::vector<stored_task> found;
+  auto id = session_id(key);
+  if (!id)
+    return found;
+  for (auto r = db_.query("SELECT " PARLOR_TASK_COLUMNS
+                          " FROM task WHERE session = ? AND (ended_seq = 0 OR "
+                          "ended_seq > ?) ORDER BY accepted_seq",
+                          *id, after);
+       found.size() < limit && r.next();) {
+    auto t = whole(r.integer(0), read_task_row(r));
+    if (t.view.last_seq > after)
+      found.push_back(std::move(t));
+  }
+  return found;
+}
+
+session_page sqlite_reader::list_sessions(const std::string& tenant, std::size_t limit,
+                                          const std::string& page) {
+  snapshot one{db_};
+  session_page out;
+  {
+    auto r = db_.query("SELECT count(*) FROM session WHERE tenant = ?", tenant);
+    r.next();
+    out.total = r.integer(0);
+  }
+  auto at = from_the_newest;
+  auto id = from_the_newest;
+  if (auto dot = page.find('.'); dot != std::string::npos) {
+    auto a = number_from(std::string_view{page}.substr(0, dot));
+    auto b = number_from(std::string_view{page}.substr(dot + 1));
+    if (a && b) {
+      at = *a;
+      id = *b;
+    }
+  }
+  auto r = db_.query("SELECT " PARLOR_SESSION_COLUMNS
+                     " FROM session s WHERE s.tenant = ? AND (s.last_accessed, s.id) < (?, ?) "
+                     "ORDER BY s.last_accessed DESC, s.id DESC LIMIT ?",
+                     tenant, at, id, limit + 1);
+  while (r.next()) {
+    if (out.sessions.size() == limit) {
+      out.next_cursor = std::to_string(at) + "." + std::to_string(id);
+      break;
+    }
+    out.sessions.push_back(read_session(r).view);
+    id = r.integer(0);
+    at = r.integer(4);
+  }
+  return out;
+}
+
+message_page sqlite_reader::messages(std::int64_t session, std::size_t limit, std::int64_t before) {
+  message_page out;
+  auto r = db_.query("SELECT id, msg_id, role, content, extra, task, at, partial FROM message "
+                     "WHERE session = ? AND id < ? ORDER BY id DESC LIMIT ?",
+                     session, before, limit + 1);
+  std::int64_t oldest = 0;
+  while (r.next()) {
+    if (out.messages.size() == limit) {
+      out.next_before = std::to_string(oldest);
+      break;
+    }
+    oldest = r.integer(0);
+    out.messages.push_back({r.text(1),
+                            {static_cast<role>(r.integer(2)), r.text(3), r.text(4)},
+                            r.text(5),
+                            r.integer(6),
+                            r.integer(7) != 0});
+  }
+  std::reverse(out.messages.begin(), out.messages.end());
+  return out;
+}
+
+std::optional<message_page> sqlite_reader::list_messages(const session_key& key, std::size_t limit,
+                                                         const std::string& before) {
+  snapshot one{db_};
+  auto id = session_id(key);
+  if (!id)
+    return std::nullopt;
+  auto from = from_the_newest;
+  if (!before.empty()) {
+    if (auto row = number_from(before)) {
+      from = *row;
+    } else {
+      auto r = db_.query("SELECT id FROM message WHERE session = ? AND msg_id = ?", *id, before);
+      from = r.next() ? r.integer(0) : 0; // a message that is not there has nothing before it
+    }
+  }
+  return messages(*id, limit, from);
+}
+
+std::int64_t sqlite_reader::count_sessions() {
+  auto r = db_.query("SELECT count(*) FROM session");
+  r.next();
+  return r.integer(0);
+}
+
+std::vector<session_key> sqlite_reader::unfinished_sessions() {
+  std::vector<session_key> found;
+  for (auto r = db_.query("SELECT tenant, name FROM session WHERE id IN (SELECT session FROM task "
+                          "WHERE ended_seq = 0) ORDER BY id");
+       r.next();)
+    found.push_back({r.text(0), r.text(1)});
+  return found;
+}
+
+std::vector<session_key> sqlite_reader::idle_sessions(std::int64_t moment, std::size_t limit) {
+  std::vector<session_key> found;
+  for (auto r = db_.query(
+           "SELECT s.tenant, s.name FROM session s WHERE s.last_accessed < ? AND NOT EXISTS "
+           "(SELECT 1 FROM task t WHERE t.session = s.id AND t.ended_seq = 0) "
+           "ORDER BY s.last_accessed LIMIT ?",
+           moment, limit);
+       r.next();)
+    found.push_back({r.text(0), r.text(1)});
+  return found;
+}
+
+std::vector<usage_recorded> sqlite_reader::usage_of(const std::string& task) {
+  std::vector<usage_recorded> found;
+  for (auto r = db_.query(
+           "SELECT attempt, model, at, prompt_tokens, completion_tokens, exact, error FROM usage "
+           "WHERE task = ? ORDER BY attempt, id",
+           task);
+       r.next();)
+    found.push_back({task,
+                     r.small(0),
+                     r.text(1),
+                     r.integer(2),
+                     {r.integer(3), r.integer(4), r.integer(5) != 0},
+                     errc_from_name(r.text(6))});
+  return found;
 }
 
 } // namespace parlor::store
