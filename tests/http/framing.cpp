@@ -1,0 +1,72 @@
+#include "http/framing.hpp"
+
+#include "support/catch.hpp"
+
+#include <string>
+
+using namespace parlor;
+
+namespace {
+errc of(const std::string& headers, const std::string& line = "POST / HTTP/1.1") {
+  return http::inspect(line + "\r\n" + headers + "\r\n", {}).error;
+}
+const std::string host = "Host: a\r\n";
+} // namespace
+
+TEST_CASE("H1 a Transfer-Encoding that can be understood in two ways is refused") {
+  for (auto bad : {"gzip", "xchunked", "chunked, chunked", "identity, chunked, identity, chunked",
+                   "\"chunked\"", "chunked;q=1", "", "\tchunked", "identity"})
+    CHECK(of(host + "Transfer-Encoding: " + bad + "\r\n") == errc::bad_framing);
+  CHECK(of(host + "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n") ==
+        errc::bad_framing);
+  CHECK(of(host + "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n") == errc::bad_framing);
+  CHECK(of(host + "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n") == errc::bad_framing);
+  CHECK(of(host + "Transfer-Encoding: gzip, chunked\r\n") == errc::not_implemented);
+  CHECK(of(host + "Transfer-Encoding: Chunked\r\n") == errc::none);
+}
+
+TEST_CASE("H2 HTTP/1.0 has no chunks") {
+  CHECK(of(host + "Transfer-Encoding: chunked\r\n", "POST / HTTP/1.0") == errc::bad_framing);
+}
+
+TEST_CASE("H3 a Content-Length is digits, once") {
+  for (auto bad : {"+5", "5,5", "5, 6", "", "99999999999999999999", "-1", "0x5"})
+    CHECK(of(host + "Content-Length: " + bad + "\r\n") == errc::bad_framing);
+  CHECK(of(host + "Content-Length: 5\r\nContent-Length: 5\r\n") == errc::bad_framing);
+  CHECK(of(host + "Content-Length: 5\r\n") == errc::none);
+}
+
+TEST_CASE("H7 one Host, origin form") {
+  CHECK(of("") == errc::bad_framing);
+  CHECK(of(host + host) == errc::bad_framing);
+  CHECK(of("Host: a b\r\n") == errc::bad_framing);
+  for (auto bad : {"GET * HTTP/1.1", "GET foo HTTP/1.1", "CONNECT a:80 HTTP/1.1",
+                   "GET http://b/ HTTP/1.1", "GET  HTTP/1.1"})
+    CHECK(of(host, bad) == errc::bad_framing);
+}
+
+TEST_CASE("H8 bytes that have no place in a header section") {
+  CHECK(of(host + " folded\r\n") == errc::bad_framing);
+  CHECK(of(host + "A : b\r\n") == errc::bad_framing);
+  CHECK(of(host + "Transfer_Encoding: chunked\r\n") == errc::bad_framing);
+  CHECK(of(host + std::string("A: b\0c\r\n", 8)) == errc::bad_framing);
+  CHECK(of(host + "A: b\rc\r\n") == errc::bad_framing);
+  CHECK(of(host + "A: b\nB: c\r\n") == errc::bad_framing);
+  CHECK(of(host + "A: b\x7f\r\n") == errc::bad_framing);
+}
+
+TEST_CASE("H9 limits have names") {
+  CHECK(of(host, "GET /" + std::string(9000, 'a') + " HTTP/1.1") == errc::uri_too_long);
+  CHECK(of(host + "A: " + std::string(17000, 'a') + "\r\n") == errc::headers_too_large);
+  std::string many;
+  for (int i = 0; i < 101; ++i)
+    many += "A: b\r\n";
+  CHECK(of(host + many) == errc::headers_too_large);
+  CHECK(http::inspect("GET / HTTP/1.1\r\nHost: a\r\n", {}).length == 0);
+}
+
+TEST_CASE("H14 versions") {
+  CHECK(of(host, "GET / HTTP/1.2") == errc::version_not_supported);
+  CHECK(of(host, "GET / HTTP/2.0") == errc::version_not_supported);
+  CHECK(http::inspect("\x16\x03\x01\x02", {}).error == errc::bad_framing);
+}

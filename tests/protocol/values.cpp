@@ -1,0 +1,125 @@
+#include "protocol/dialects/chat_sessions.hpp"
+#include "protocol/dialects/generate_async.hpp"
+#include "protocol/ids.hpp"
+#include "protocol/json.hpp"
+#include "protocol/task_log.hpp"
+#include "protocol/window.hpp"
+
+#include "support/catch.hpp"
+
+#include <boost/json.hpp>
+
+using namespace parlor;
+
+TEST_CASE("S2 a cursor is read as it was written, and nothing else is") {
+  auto c = parse_cursor(format_cursor("abc1", 42));
+  REQUIRE(c);
+  CHECK(c->epoch == "abc1");
+  CHECK(c->seq == 42);
+  for (auto bad : {"", "abc", "abc-", "-1", "Abc-1", "a<-1", "a-18446744073709551616", "a-1 ",
+                   "a--x", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-1"})
+    CHECK_FALSE(parse_cursor(bad));
+}
+
+TEST_CASE("J2 J3 J4 documents that two readers would read differently are refused") {
+  json::fault why{};
+  json::parse(std::string(100'000, '['), why);
+  CHECK(why == json::fault::depth);
+  json::parse(R"({"a":1,"\u0061":2})", why);
+  CHECK(why == json::fault::duplicate_key);
+  json::parse(R"({"m":{"a":1,"a":2}})", why);
+  CHECK(why == json::fault::duplicate_key);
+  json::parse("{\"a\":\"\xff\"}", why);
+  CHECK(why == json::fault::syntax);
+  json::parse(R"({"a":{"b":1},"b":[{"a":1},{"a":2}]})", why);
+  CHECK(why == json::fault::none);
+}
+
+TEST_CASE("text is quoted without losing or forging anything") {
+  CHECK(json::quoted("a\"\\\n\x01 你\xff") == "\"a\\\"\\\\\\n\\u0001 你\xef\xbf\xbd\"");
+  CHECK(json::raw_member(R"({"a":"x,}\"","t":1E-1 ,"o":{"t":2}})", "t") == "1E-1");
+  CHECK(json::iso8601(1'759'485'600'000) == "2025-10-03T10:00:00Z");
+  CHECK(json::only_document("```json\n{\"a\":1}\n```") == "{\"a\":1}");
+  CHECK_FALSE(json::only_document("see {\"a\":1}"));
+}
+
+TEST_CASE("a task's log gives its events back") {
+  auto header = std::make_shared<task_header>(task_header{"t", "s", "m", 1000});
+  task_log log{5, 1000};
+  std::vector<event> events;
+  auto add = [&](std::uint64_t seq, event_kind kind, std::string text, std::uint32_t number) {
+    event e;
+    e.seq = seq;
+    e.kind = kind;
+    e.at = 1000 + static_cast<std::int64_t>(seq);
+    e.task = header;
+    e.text = std::move(text);
+    e.number = number;
+    e.discard = kind == event_kind::retry;
+    e.delay_ms = kind == event_kind::retry ? 1000 : 0;
+    log.note(e);
+    events.push_back(e);
+  };
+  add(7, event_kind::delta, "你好", 0);
+  add(8, event_kind::progress, "", 12);
+  add(300, event_kind::retry, "", 2);
+  add(301, event_kind::delta, std::string(500, 'x'), 0);
+  auto text = log.take_text(), entries = log.take_entries();
+  bool whole = false;
+  auto again = replay(5, 1000, header, text, entries, &whole);
+  REQUIRE(whole);
+  REQUIRE(again.size() == events.size());
+  for (std::size_t i = 0; i < events.size(); ++i) {
+    CHECK(again[i]->seq == events[i].seq);
+    CHECK(again[i]->kind == events[i].kind);
+    CHECK(again[i]->at == events[i].at);
+    CHECK(again[i]->text == events[i].text);
+    CHECK(again[i]->number == events[i].number);
+    CHECK(again[i]->discard == events[i].discard);
+    CHECK(again[i]->delay_ms == events[i].delay_ms);
+  }
+  CHECK(replay(5, 1000, header, text, entries.substr(0, entries.size() - 1), &whole).size() == 3);
+  CHECK_FALSE(whole);
+}
+
+TEST_CASE("what is sent to a model is valid, whatever became of the turns before") {
+  auto say = [](role who, std::string text) {
+    history_message m;
+    m.said = {who, std::move(text), {}};
+    return m;
+  };
+  std::vector<history_message> history{say(role::user, std::string(400, 'a')),
+                                       say(role::assistant, "b"), say(role::user, "failed"),
+                                       say(role::user, "c"), say(role::assistant, "d")};
+  auto all = fit_window("be kind", history, {role::user, "now", {}}, 10'000);
+  REQUIRE(all.messages.size() == 6);
+  CHECK(all.dropped == 0);
+  auto less = fit_window("be kind", history, {role::user, "now", {}}, 60);
+  REQUIRE(less.messages.size() == 4);
+  CHECK(less.dropped == 2);
+  CHECK(less.messages[0].who == role::system);
+  CHECK(less.messages[1].content == "c");
+  CHECK(fit_window("", history, {role::user, "now", {}}, 0).messages.size() == 1);
+}
+
+TEST_CASE("dialects say what the contracts say") {
+  auto header = std::make_shared<task_header>(task_header{"task_1", "user_001", "m", 1});
+  event e;
+  e.seq = 3;
+  e.kind = event_kind::delta;
+  e.task = header;
+  e.text = "Hello\n";
+  CHECK(chat_sessions::encode("ep", language::en, e) ==
+        "id: ep-3\ndata: {\"type\":\"chunk\",\"content\":\"Hello\\n\"}\n\n");
+  CHECK(generate_async::encode("ep", language::en, e).empty());
+  e.kind = event_kind::progress;
+  e.number = 75;
+  CHECK(generate_async::encode("ep", language::en, e) ==
+        "id: ep-3\ndata: {\"type\":\"progress_update\",\"progress\":75,\"message\":\"Generating: "
+        "75%\"}\n\n");
+  CHECK(chat_sessions::encode("ep", language::en, e).empty());
+  CHECK(generate_async::created_json("t") == R"({"success":true,"taskId":"t","status":"pending"})");
+  CHECK(pick_language("zh-CN,zh;q=0.9,en;q=0.8") == language::zh);
+  CHECK(pick_language("en-GB,en;q=0.9,zh;q=0.8") == language::en);
+  CHECK(pick_language("fr") == language::en);
+}
