@@ -1,5 +1,6 @@
 #include "store/sqlite_writer.hpp"
 
+#include <algorithm>
 #include <filesystem>
 
 namespace parlor::store {
@@ -232,6 +233,9 @@ void sqlite_writer::on(const session_removed& f) {
     db_.run("UPDATE task SET session = NULL WHERE session = ?", *session);
   } else {
     db_.run("DELETE FROM usage WHERE task IN (SELECT name FROM task WHERE session = ?)", *session);
+    // A repeated request shall not be answered with a task that is gone.
+    db_.run("DELETE FROM idempotency WHERE task IN (SELECT name FROM task WHERE session = ?)",
+            *session);
     db_.run("DELETE FROM task WHERE session = ?", *session);
     // Tasks of an earlier, expired session of that name: whoever deletes it means those too.
     db_.run("DELETE FROM task WHERE session IS NULL AND tenant = ? AND session_name = ?",

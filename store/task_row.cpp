@@ -60,8 +60,10 @@ void complete_view(stored_task& t) {
       v.progress = e->number;
     } else if (e->kind == event_kind::retry) {
       v.attempt = e->number;
-      if (e->discard)
+      if (e->discard) {
         v.text.clear();
+        v.progress = 0;
+      }
     }
   }
   if (!v.end)
