@@ -19,9 +19,9 @@ std::string describe(sqlite3* db, int rc, const char* doing) {
 
 } // namespace
 
-error::error(sqlite3* db, int rc, const char* doing)
+error::error(sqlite3* db, int rc, const char* doing, int errno_then)
     : std::runtime_error{describe(db, rc, doing)}, code{db ? sqlite3_extended_errcode(db) : rc},
-      system_errno{db ? sqlite3_system_errno(db) : 0} {
+      system_errno{errno_then} {
   if (code == SQLITE_OK)
     code = rc;
 }
@@ -37,11 +37,14 @@ bool error::no_space() const noexcept {
 }
 
 bool rows::next() {
+  // Not sqlite3_system_errno: a COMMIT that fails leaves there what an earlier failure has put.
+  errno = 0;
   auto rc = sqlite3_step(stmt_);
+  auto errno_then = errno;
   if (rc == SQLITE_ROW)
     return true;
   if (rc != SQLITE_DONE)
-    throw error{db_, rc, "step"};
+    throw error{db_, rc, "step", errno_then};
   return false;
 }
 

@@ -13,10 +13,10 @@
 
 namespace parlor::store::sqlite {
 
-/// What SQLite said. `code` is the extended result code, `system_errno` that of the failed system
-/// call.
+/// What SQLite said. `code` is the extended result code, `system_errno` that of a system call which
+/// failed meanwhile, or 0.
 struct error : std::runtime_error {
-  error(sqlite3* db, int rc, const char* doing);
+  error(sqlite3* db, int rc, const char* doing, int errno_then = 0);
   int code;
   int system_errno;
   /// The disk (or quota) is full, and nothing else is wrong.

@@ -1,6 +1,7 @@
 #include "store/sqlite_writer.hpp"
 
 #include <algorithm>
+#include <cerrno>
 #include <filesystem>
 
 namespace parlor::store {
@@ -282,10 +283,12 @@ void sqlite_writer::checkpoint() {
   int left = 0;
   int moved = 0;
   sqlite3_busy_timeout(db_.raw(), 50); // readers are brief; if not, the next idle moment will do
+  errno = 0;
   auto rc = sqlite3_wal_checkpoint_v2(
       db_.raw(), nullptr, truncate ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE, &left,
       &moved);
-  sqlite::error said{db_.raw(), rc, "checkpoint"};
+  auto errno_then = errno;
+  sqlite::error said{db_.raw(), rc, "checkpoint", errno_then};
   sqlite3_busy_timeout(db_.raw(), 5000);
   if (rc == SQLITE_OK) {
     if (truncate)

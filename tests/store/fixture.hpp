@@ -65,7 +65,7 @@ inline task_accepted accepted(session_key key, std::string task, std::int64_t at
   f.task = std::move(task);
   f.at = at;
   f.seq = seq;
-  f.settings.model = "m";
+  f.settings.model = std::string{"m"}; // GCC 12 warns wrongly about the plain literal
   f.said.content = std::move(content);
   f.once = std::move(once);
   return f;
