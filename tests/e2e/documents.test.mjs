@@ -1,0 +1,179 @@
+// What the documents say is so: their examples run and answer as shown, the files and tests they
+// name exist, and their tables are those of the program. The rules for examples are in
+// docs/clients/README.md.
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { startParlor } from './server.mjs';
+
+const root = new URL('../../', import.meta.url).pathname;
+const scratch = mkdtempSync(join(tmpdir(), 'parlor-documents-'));
+after(() => rmSync(scratch, { recursive: true, force: true }));
+const read = (path) => readFileSync(join(root, path), 'utf8');
+
+/** The fenced blocks of a page: [{language, text, line}]. */
+function fences(page) {
+  const found = [];
+  let open = null;
+  read(page).split('\n').forEach((line, i) => {
+    const fence = /^```(.*)$/.exec(line);
+    if (open === null && fence) open = { language: fence[1], lines: [], line: i + 1 };
+    else if (open !== null && fence) {
+      found.push({ language: open.language, text: open.lines.join('\n'), line: open.line });
+      open = null;
+    } else if (open !== null) open.lines.push(line);
+  });
+  assert.equal(open, null, `${page}: a fence is not closed`);
+  return found;
+}
+
+/** The examples of a page, each with the answer shown after it, if there is one. */
+function examples(page) {
+  const runs = ({ language, text }) => language === 'js' || (language === 'sh' && /^([A-Z]+=\$\()?curl /.test(text));
+  const all = fences(page);
+  for (const { language, text, line } of all)
+    assert.ok(language !== 'sh' || !/\bcurl\b/.test(text) || runs({ language, text }), `${page}:${line} is not run`);
+  return all.flatMap((block, i) => {
+    if (!runs(block)) return [];
+    const next = all[i + 1];
+    return [{ ...block, shown: next && ['json', 'text'].includes(next.language) ? next : null }];
+  });
+}
+
+// -- comparing
+
+/** Puts names in the place of what differs from run to run; the same id gets the same name. */
+function same(text) {
+  const names = new Map();
+  const name = (kind) => (id) => names.get(id) ?? names.set(id, `${kind}#${names.size + 1}`).get(id);
+  return text
+    .replace(/\btask_\d+_[0-9a-z]{20,}/g, name('task'))
+    .replace(/\b(?:msg|session|req)_[0-9a-z]{16,}/g, name('id'))
+    .replace(/^id: [0-9a-z]+-\d+$/gm, 'id: #')
+    .replace(/\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z/g, '#time')
+    .replace(/(": ?)1\d{12}\b/g, '$1"#ms"');
+}
+
+const pattern = (shown) => shown.replace(/[.*+?^${}()|[\]\\]/g, '\\$&').replaceAll('…', '[^\\n]*');
+
+function compareText(got, shown) {
+  const trim = (t) => t.replace(/[ \t]+$/gm, '').replace(/\n+$/, '');
+  const lines = pattern(trim(same(shown))).split('\n').map((l) => `${l}\n`);
+  const wanted = lines.map((l) => (l === '[^\\n]*\n' ? '(?:[^\\n]*\\n)*?' : l)).join('');
+  assert.match(`${trim(same(got))}\n`, new RegExp(`^${wanted}$`));
+}
+
+function compareJson(got, shown, at = 'answer') {
+  if (typeof shown === 'string' && shown.includes('…')) {
+    assert.match(String(got), new RegExp(`^${pattern(shown)}$`, 's'), at);
+  } else if (shown !== null && typeof shown === 'object') {
+    assert.ok(got !== null && typeof got === 'object', at);
+    assert.deepEqual(Object.keys(got), Object.keys(shown), at);
+    for (const key of Object.keys(shown)) compareJson(got[key], shown[key], `${at}.${key}`);
+  } else {
+    assert.deepEqual(got, shown, at);
+  }
+}
+
+function compare(got, shown) {
+  if (shown.language === 'text') return compareText(got, shown.text);
+  compareJson(JSON.parse(same(got)), JSON.parse(same(shown.text).replace(/(": ?)…/g, '$1"…"')));
+}
+
+test('the comparison can fail', () => {
+  const text = (got, shown) => compareText(got, shown);
+  text('id: abc-1\ndata: 1\n\nx', 'id: zzz-77\ndata: …\n…');
+  text('a\nb\nc\n', 'a\n…\nc');
+  assert.throws(() => text('a\nb\nd\n', 'a\n…\nc'));
+  assert.throws(() => text('ab', 'a'));
+  const [a, b] = ['task_1_aaaaaaaaaaaaaaaaaaaa', 'task_1_bbbbbbbbbbbbbbbbbbbb'];
+  text(`${a} ${a}`, `${b} ${b}`);
+  assert.throws(() => text(`${a} ${b}`, `${b} ${b}`));
+  const json = (got, shown) => compare(got, { language: 'json', text: shown });
+  json('{"a":"x1","t":1700000000000}', '{"a": "x…", "t": 1800000000000}');
+  assert.throws(() => json('{"a":1}', '{"a":2}'));
+  assert.throws(() => json('{"a":1,"b":2}', '{"a":1}'));
+  assert.throws(() => json('{"a":[1,2]}', '{"a":[1]}'));
+});
+
+// -- running
+
+function run(command, args, input, env = {}) {
+  return new Promise((resolve) => {
+    const child = spawn(command, args, {
+      cwd: scratch,
+      env: { ...process.env, CURL_HOME: scratch, no_proxy: '*', ...env },
+      stdio: ['pipe', 'pipe', 'inherit'],
+    });
+    let text = '';
+    child.stdout.on('data', (d) => (text += d));
+    child.on('close', (code) => resolve({ code, text }));
+    child.stdin.end(input);
+  });
+}
+// A page must not hang for ever, and progress meters are not answers.
+writeFileSync(join(scratch, '.curlrc'), 'silent\nmax-time = 60\n');
+
+/** Runs the sh blocks in one shell; what each one printed. */
+async function shell(blocks) {
+  const script = blocks.map((b) => `${b.text}\nprintf '\\x1e'\n`).join('');
+  const { text } = await run('bash', ['-s'], script);
+  return text.split('\x1e');
+}
+
+/** Runs a js block with what a browser has and Node has not; what it printed. */
+async function javascript(block) {
+  const source = JSON.stringify(createRequire(import.meta.url).resolve('eventsource'));
+  const file = join(scratch, 'example.mjs');
+  writeFileSync(file, `import browser from ${source};\nglobalThis.EventSource ??= browser.EventSource;\n${block.text}`);
+  const { code, text } = await run(process.execPath, [file], '');
+  assert.equal(code, 0, text);
+  return text;
+}
+
+function pageTest(page, env, least) {
+  test(`the examples of ${page} run and answer as shown`, async (t) => {
+    const parlor = await startParlor({ PARLOR_REHEARSAL_ALLOW_SCRIPT: 'false', ...env });
+    try {
+      const here = examples(page).map((e) => ({ ...e, text: e.text.replaceAll('127.0.0.1:8080', `127.0.0.1:${parlor.port}`) }));
+      assert.ok(here.length >= least, `only ${here.length} examples were found`);
+      const inShell = here.filter((e) => e.language === 'sh');
+      const printed = await shell(inShell);
+      for (const e of here) {
+        const got = e.language === 'sh' ? printed[inShell.indexOf(e)] : await javascript(e);
+        await t.test(`${page}:${e.line}`, () => {
+          assert.ok(got !== undefined, 'was not run');
+          if (e.shown) compare(got, e.shown);
+        });
+      }
+    } finally {
+      await parlor.remove();
+    }
+  });
+}
+
+for (const page of readdirSync(join(root, 'docs/clients')).filter((f) => f.endsWith('.md') && f !== 'README.md'))
+  pageTest(`docs/clients/${page}`, { PARLOR_REHEARSAL_TOKENS_PER_SECOND: '20' }, 4);
+pageTest('README.md', {}, 1);
+
+// -- tables
+
+/** The cells of the tables of a page whose first cell is code: [[first, ...]]. */
+const rows = (page) =>
+  read(page)
+    .split('\n')
+    .filter((l) => l.startsWith('| `'))
+    .map((l) => l.split('|').slice(1, -1).map((c) => c.trim()));
+
+test('the table of errors is the one of the program', () => {
+  const row = /\{errc::\w+,\s*"(\w+)",\s*(\d+),\s*(true|false),\s*"([^"]*)",\s*"([^"]*)"\}/g;
+  const wanted = [...read('protocol/errc.cpp').matchAll(row)]
+    .map(([, code, status, again, en, zh]) => [`\`${code}\``, status, again === 'true' ? 'yes' : 'no', en, zh])
+    .filter(([code]) => code !== '`none`');
+  assert.ok(wanted.length > 40);
+  assert.deepEqual(rows('docs/api/errors.md'), wanted);
+});
