@@ -1,6 +1,6 @@
 #include "actors/asio_scheduler.hpp"
 
-#include "actors/asio_clock.hpp"
+#include "actors/wheel_clock.hpp"
 
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/post.hpp>
@@ -83,7 +83,7 @@ private:
 
   boost::asio::io_context& io_;
   std::size_t threads_wanted_;
-  asio_clock clock_;
+  wheel_clock clock_;
   std::atomic<std::size_t> jobs_{0};
   std::optional<boost::asio::executor_work_guard<boost::asio::io_context::executor_type>> guard_;
   std::vector<std::thread> threads_;

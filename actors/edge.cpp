@@ -1,5 +1,7 @@
 #include "actors/edge.hpp"
 
+#include "actors/ask.hpp"
+
 #include "actors/edge_answers.hpp"
 #include "actors/instrument.hpp"
 #include "actors/replay.hpp"
@@ -50,9 +52,10 @@ std::vector<event_ptr> merge_deltas(const std::vector<event_ptr>& events) {
 
 template <class F>
 void edge_state::ask(session_ask_ptr what, const visit_ptr& v, F then) {
-  self->request(options.door(what->key), ask_timeout, what)
-      .then([v, then](const session_answer_ptr& a) { then(*a); },
-            [this, v](caf::error&) { refuse(*v, plain(errc::internal)); });
+  parlor::ask(
+      self, options.door(what->key), ask_timeout, what,
+      [v, then](const session_answer_ptr& a) { then(*a); },
+      [this, v](caf::error&) { refuse(*v, plain(errc::internal)); });
 }
 
 void edge_state::refuse(const visit& v, const refusal& why) { respond_refusal(v, why); }
@@ -124,12 +127,13 @@ void edge_state::submit(const visit_ptr& v) {
     a->listener = caf::actor_cast<listener_actor>(edge_actor{self});
     id = add(v, v->turn.session, v->turn.task_id).id;
   }
-  self->request(options.door(a->key), ask_timeout, session_ask_ptr{a})
-      .then([this, v, id](const session_answer_ptr& answer) { accepted(v, *answer, id); },
-            [this, v, id](caf::error&) {
-              refuse(*v, plain(errc::internal));
-              end(id, false);
-            });
+  parlor::ask(
+      self, options.door(a->key), ask_timeout, session_ask_ptr{a},
+      [this, v, id](const session_answer_ptr& answer) { accepted(v, *answer, id); },
+      [this, v, id](caf::error&) {
+        refuse(*v, plain(errc::internal));
+        end(id, false);
+      });
 }
 
 void edge_state::accepted(const visit_ptr& v, const session_answer& a, std::uint64_t id) {
@@ -172,17 +176,17 @@ void edge_state::with_task(const visit_ptr& v) {
   query->ask = [tenant = v->key.tenant, task = v->task](store::reader& r) -> std::any {
     return r.find_task(tenant, task);
   };
-  self->request(options.archive, ask_timeout, store_query_ptr{std::move(query)})
-      .then(
-          [this, v](const store_reply_ptr& reply) {
-            auto* found = std::any_cast<std::optional<store::stored_task>>(&reply->value);
-            if (found == nullptr)
-              return refuse(*v, plain(errc::store_failed));
-            if (!*found)
-              return refuse(*v, plain(errc::task_not_found));
-            task_found(v, **found);
-          },
-          [this, v](caf::error&) { refuse(*v, plain(errc::store_failed)); });
+  parlor::ask(
+      self, options.archive, ask_timeout, store_query_ptr{std::move(query)},
+      [this, v](const store_reply_ptr& reply) {
+        auto* found = std::any_cast<std::optional<store::stored_task>>(&reply->value);
+        if (found == nullptr)
+          return refuse(*v, plain(errc::store_failed));
+        if (!*found)
+          return refuse(*v, plain(errc::task_not_found));
+        task_found(v, **found);
+      },
+      [this, v](caf::error&) { refuse(*v, plain(errc::store_failed)); });
 }
 
 void edge_state::task_found(const visit_ptr& v, const store::stored_task& t) {
@@ -279,20 +283,20 @@ void edge_state::watch(const visit_ptr& v, session_key key, std::string task,
   a->task = std::move(task);
   a->after = std::move(after);
   a->listener = caf::actor_cast<listener_actor>(edge_actor{self});
-  self->request(options.door(a->key), ask_timeout, session_ask_ptr{a})
-      .then(
-          [this, id = w.id, key = w.key](const session_answer_ptr& answer) {
-            auto listening = answer->why.code == errc::none && !answer->ended;
-            if (auto i = watchers.find(id); i != watchers.end())
-              i->second.listening = listening;
-            else if (listening)
-              unwatch(key);
-            watching(id, *answer);
-          },
-          [this, v, id = w.id](caf::error&) {
-            refuse(*v, plain(errc::internal));
-            end(id, false);
-          });
+  parlor::ask(
+      self, options.door(a->key), ask_timeout, session_ask_ptr{a},
+      [this, id = w.id, key = w.key](const session_answer_ptr& answer) {
+        auto listening = answer->why.code == errc::none && !answer->ended;
+        if (auto i = watchers.find(id); i != watchers.end())
+          i->second.listening = listening;
+        else if (listening)
+          unwatch(key);
+        watching(id, *answer);
+      },
+      [this, v, id = w.id](caf::error&) {
+        refuse(*v, plain(errc::internal));
+        end(id, false);
+      });
 }
 
 void edge_state::watching(std::uint64_t id, const session_answer& a) {
@@ -457,8 +461,9 @@ void edge_state::news(const exchange_news& n) {
     a->what = session_ask::kind::cancel;
     a->key = w.key;
     a->task = w.task;
-    self->request(options.door(a->key), ask_timeout, session_ask_ptr{a})
-        .then([](const session_answer_ptr&) {}, [](caf::error&) { /* it has ended */ });
+    parlor::ask(
+        self, options.door(a->key), ask_timeout, session_ask_ptr{a},
+        [](const session_answer_ptr&) {}, [](caf::error&) { /* it has ended */ });
   }
   end(n.watcher, false);
 }
@@ -470,27 +475,27 @@ void edge_state::catch_up(std::uint64_t id) {
   a->key = w.key;
   a->task = w.task;
   a->after = cursor{options.epoch, w.seen};
-  self->request(options.door(a->key), ask_timeout, session_ask_ptr{a})
-      .then(
-          [this, id](const session_answer_ptr& answer) {
-            auto i = watchers.find(id);
-            if (i == watchers.end())
-              return;
-            std::size_t bytes = 0;
-            for (auto& e : answer->events)
-              bytes += e->text.size() + 32;
-            if (bytes > options.max_catch_up) { // it may come back with its cursor
-              stats_of_edges().cut.fetch_add(1, std::memory_order_relaxed);
-              i->second.visit->exchange->abort();
-              return end(id, false);
-            }
-            watching(id, *answer);
-          },
-          [this, id](caf::error&) {
-            if (auto i = watchers.find(id); i != watchers.end())
-              i->second.visit->exchange->abort();
-            end(id, false);
-          });
+  parlor::ask(
+      self, options.door(a->key), ask_timeout, session_ask_ptr{a},
+      [this, id](const session_answer_ptr& answer) {
+        auto i = watchers.find(id);
+        if (i == watchers.end())
+          return;
+        std::size_t bytes = 0;
+        for (auto& e : answer->events)
+          bytes += e->text.size() + 32;
+        if (bytes > options.max_catch_up) { // it may come back with its cursor
+          stats_of_edges().cut.fetch_add(1, std::memory_order_relaxed);
+          i->second.visit->exchange->abort();
+          return end(id, false);
+        }
+        watching(id, *answer);
+      },
+      [this, id](caf::error&) {
+        if (auto i = watchers.find(id); i != watchers.end())
+          i->second.visit->exchange->abort();
+        end(id, false);
+      });
 }
 
 void edge_state::end(std::uint64_t id, bool close) {
@@ -516,9 +521,9 @@ void edge_state::unwatch(const session_key& key) {
   a->what = session_ask::kind::unwatch;
   a->key = key;
   a->listener = caf::actor_cast<listener_actor>(edge_actor{self});
-  self->request(options.door(key), ask_timeout, session_ask_ptr{std::move(a)})
-      .then([](const session_answer_ptr&) {},
-            [](caf::error&) { /* a dead session has no listeners */ });
+  parlor::ask(
+      self, options.door(key), ask_timeout, session_ask_ptr{std::move(a)},
+      [](const session_answer_ptr&) {}, [](caf::error&) { /* a dead session has no listeners */ });
 }
 
 edge_actor::behavior_type edge(edge_actor::stateful_pointer<edge_state> self,

@@ -1,6 +1,8 @@
 // The edge's answers that come from the store alone: lists, pages, health.
 
 #include "actors/edge.hpp"
+
+#include "actors/ask.hpp"
 #include "actors/edge_answers.hpp"
 #include "protocol/dialects/chat_sessions.hpp"
 
@@ -29,18 +31,18 @@ void edge_state::page(const visit_ptr& v) {
     else
       respond_refusal(*v, {errc::store_failed, {}, {}, 1});
   };
-  self->request(options.archive, std::chrono::seconds{30}, store_query_ptr{std::move(query)})
-      .then(
-          [v, failed](const store_reply_ptr& reply) {
-            auto* body = std::any_cast<std::string>(&reply->value);
-            if (body == nullptr)
-              failed();
-            else if (body->empty())
-              respond_refusal(*v, {errc::session_not_found, {}, {}, 0});
-            else
-              respond_json(*v, 200, *body);
-          },
-          [failed](caf::error&) { failed(); });
+  parlor::ask(
+      self, options.archive, std::chrono::seconds{30}, store_query_ptr{std::move(query)},
+      [v, failed](const store_reply_ptr& reply) {
+        auto* body = std::any_cast<std::string>(&reply->value);
+        if (body == nullptr)
+          failed();
+        else if (body->empty())
+          respond_refusal(*v, {errc::session_not_found, {}, {}, 0});
+        else
+          respond_json(*v, 200, *body);
+      },
+      [failed](caf::error&) { failed(); });
 }
 
 } // namespace parlor

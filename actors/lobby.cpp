@@ -1,5 +1,7 @@
 #include "actors/lobby.hpp"
 
+#include "actors/ask.hpp"
+
 namespace parlor {
 
 void lobby_state::expire_stored() {
@@ -8,20 +10,20 @@ void lobby_state::expire_stored() {
   auto query = std::make_shared<store_query>();
   auto before = world->wall() - world->idle_expiry.count();
   query->ask = [before](store::reader& r) -> std::any { return r.idle_sessions(before, 500); };
-  self->request(world->archive, std::chrono::seconds{30}, store_query_ptr{std::move(query)})
-      .then(
-          [this](const store_reply_ptr& reply) {
-            if (auto* found = std::any_cast<std::vector<session_key>>(&reply->value))
-              for (auto& k : *found) {
-                if (std::hash<session_key>{}(k) % options.partitions != options.partition)
-                  continue;
-                auto ask = std::make_shared<session_ask>();
-                ask->what = session_ask::kind::expire;
-                ask->key = k;
-                caf::anon_send(lobby_actor{self}, session_ask_ptr{std::move(ask)});
-              }
-          },
-          [](caf::error&) { /* tried again at the next sweep */ });
+  parlor::ask(
+      self, world->archive, std::chrono::seconds{30}, store_query_ptr{std::move(query)},
+      [this](const store_reply_ptr& reply) {
+        if (auto* found = std::any_cast<std::vector<session_key>>(&reply->value))
+          for (auto& k : *found) {
+            if (std::hash<session_key>{}(k) % options.partitions != options.partition)
+              continue;
+            auto ask = std::make_shared<session_ask>();
+            ask->what = session_ask::kind::expire;
+            ask->key = k;
+            caf::anon_send(lobby_actor{self}, session_ask_ptr{std::move(ask)});
+          }
+      },
+      [](caf::error&) { /* tried again at the next sweep */ });
 }
 
 lobby_actor::behavior_type lobby(lobby_actor::stateful_pointer<lobby_state> self,

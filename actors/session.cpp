@@ -1,5 +1,7 @@
 #include "actors/session.hpp"
 
+#include "actors/ask.hpp"
+
 #include "actors/replay.hpp"
 
 #include <algorithm>
@@ -45,15 +47,15 @@ void session_state::load() {
       promise.deliver(refusal_answer(errc::store_failed));
     arm();
   };
-  self->request(world->archive, store_timeout, store_query_ptr{std::move(query)})
-      .then(
-          [this, failed](const store_reply_ptr& reply) {
-            if (auto* image = std::any_cast<store::session_image>(&reply->value))
-              loaded(*image);
-            else
-              failed();
-          },
-          [failed](caf::error&) { failed(); });
+  parlor::ask(
+      self, world->archive, store_timeout, store_query_ptr{std::move(query)},
+      [this, failed](const store_reply_ptr& reply) {
+        if (auto* image = std::any_cast<store::session_image>(&reply->value))
+          loaded(*image);
+        else
+          failed();
+      },
+      [failed](caf::error&) { failed(); });
 }
 
 void session_state::loaded(store::session_image image) {
@@ -211,17 +213,17 @@ void session_state::watch(const session_ask& ask,
     return events;
   };
   auto again = std::make_shared<session_ask>(ask);
-  self->request(world->archive, store_timeout, store_query_ptr{std::move(query)})
-      .then(
-          [this, again, after, promise](const store_reply_ptr& reply) mutable {
-            auto* events = std::any_cast<std::vector<event_ptr>>(&reply->value);
-            if (events == nullptr || !talk) {
-              promise.deliver(refusal_answer(errc::store_failed));
-              return;
-            }
-            answer_watch(*again, after, *events, promise);
-          },
-          [promise](caf::error&) mutable { promise.deliver(refusal_answer(errc::store_failed)); });
+  parlor::ask(
+      self, world->archive, store_timeout, store_query_ptr{std::move(query)},
+      [this, again, after, promise](const store_reply_ptr& reply) mutable {
+        auto* events = std::any_cast<std::vector<event_ptr>>(&reply->value);
+        if (events == nullptr || !talk) {
+          promise.deliver(refusal_answer(errc::store_failed));
+          return;
+        }
+        answer_watch(*again, after, *events, promise);
+      },
+      [promise](caf::error&) mutable { promise.deliver(refusal_answer(errc::store_failed)); });
 }
 
 void session_state::answer_watch(const session_ask& ask, std::uint64_t after,
@@ -412,16 +414,16 @@ void session_state::try_leave() {
     return;
   leaving = true;
   auto asked_at = touched;
-  self->request(lobby, store_timeout, leave{*key, received})
-      .then(
-          [this, asked_at](bool yes) {
-            leaving = false;
-            if (yes)
-              self->quit();
-            else if (touched == asked_at)
-              arm(); // something is on its way
-          },
-          [this](caf::error&) { self->quit(); });
+  parlor::ask(
+      self, lobby, store_timeout, leave{*key, received},
+      [this, asked_at](bool yes) {
+        leaving = false;
+        if (yes)
+          self->quit();
+        else if (touched == asked_at)
+          arm(); // something is on its way
+      },
+      [this](caf::error&) { self->quit(); });
 }
 
 session_actor::behavior_type session(session_actor::stateful_pointer<session_state> self,
