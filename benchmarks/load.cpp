@@ -107,7 +107,7 @@ public:
     }
     faults_.broken_streams += living_; // never ended
     report();
-    return faults_.total() == 0 && streams_ > 0 ? 0 : 1;
+    return faults_.total() == 0 && tokens_ > 0 ? 0 : 1;
   }
 
 private:
