@@ -200,7 +200,7 @@ void edge_state::task_found(const visit_ptr& v, const store::stored_task& t) {
   auto poll = [this, v](const task_view& view) {
     auto tag = generate_async::etag(view, v->lang);
     std::vector<http::header> more{{"ETag", tag}, {"Cache-Control", "no-cache"}};
-    if (!v->if_none_match.empty() && v->if_none_match.find(tag) != std::string::npos) {
+    if (v->if_none_match == "*" || v->if_none_match.find(tag) != std::string::npos) {
       http::response r;
       r.status = 304;
       r.headers = v->headers;
@@ -255,15 +255,16 @@ void edge_state::replay_ended(const visit_ptr& v, const store::stored_task& t) {
   if (v->what == visit::kind::chat)
     return give(w, events.back(), nullptr);
   open(w, &t.view, !v->after);
-  if (v->after && after == 0 && v->after->seq != 0) {
+  auto gap = v->after && after == 0 && v->after->seq != 0;
+  if (gap) {
     session_view none;
     none.id = t.key.id;
     v->exchange->push(as_chunk(v->shape->reset(options.epoch, &t.view, none)));
   }
   // Without a cursor the generate dialect wants the end only; its deltas were asked for explicitly
-  // otherwise.
-  auto end_only =
-      !v->after && v->shape->greet != nullptr && v->shape->encode == generate_async::encode;
+  // otherwise. A snapshot holds all but the end already.
+  auto end_only = gap || (!v->after && v->shape->greet != nullptr &&
+                          v->shape->encode == generate_async::encode);
   for (auto& e : events)
     if (e->seq > after && (!end_only || ends_task(e->kind)))
       give(w, e, nullptr);

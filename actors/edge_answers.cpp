@@ -25,9 +25,10 @@ void respond_refusal(const visit& v, const refusal& why) {
   if (why.retry_after_s > 0)
     r.headers.push_back({"Retry-After", std::to_string(why.retry_after_s)});
   if (v.what == kind::generate || v.what == kind::generate_poll ||
-      v.what == kind::generate_cancel) {
+      v.what == kind::generate_cancel ||
+      (v.shape != nullptr && v.shape->greet == generate_async::greet)) {
     r.headers.push_back({"Content-Type", "application/json; charset=utf-8"});
-    r.body = generate_async::error_json(why.code, why.detail, v.lang);
+    r.body = generate_async::error_json(why, v.lang);
   } else {
     r.headers.push_back({"Content-Type", std::string{problem_content_type}});
     r.body = problem_json(why, v.lang, v.request_id);

@@ -64,6 +64,17 @@ std::string sha256_hex(std::string_view text) {
   return out;
 }
 
+/// Of sessions "<ms>.<row>", of messages "<row>"; empty is the first page.
+bool is_page(std::string_view text, bool of_sessions) {
+  auto dot = text.find('.');
+  auto number = [](std::string_view t) {
+    return !t.empty() && t.size() < 19 && t.find_first_not_of("0123456789") == t.npos;
+  };
+  if (text.empty() || !of_sessions)
+    return text.empty() || number(text);
+  return dot != text.npos && number(text.substr(0, dot)) && number(text.substr(dot + 1));
+}
+
 /// Does not tell by its time how much of the key was right.
 bool same_key(std::string_view given, std::string_view wanted) {
   auto a = sha256_hex(given), b = sha256_hex(wanted);
@@ -214,7 +225,7 @@ void api::refuse(context& c, refusal why) const {
     r.headers.push_back({"Retry-After", std::to_string(why.retry_after_s)});
   if (is_generate(c.request.path)) {
     r.headers.push_back({"Content-Type", "application/json; charset=utf-8"});
-    r.body = generate_async::error_json(why.code, why.detail, c.lang);
+    r.body = generate_async::error_json(why, c.lang);
   } else {
     r.headers.push_back({"Content-Type", std::string{problem_content_type}});
     r.body = problem_json(why, c.lang, c.request.id);
@@ -266,7 +277,7 @@ void api::turn(context& c, int route) const {
     v.turn.session.id = make_session_id();
   if (auto key = c.request.get("Idempotency-Key"); !key.empty()) {
     if (key.size() > 255)
-      return refuse(c, {errc::invalid_field, "Idempotency-Key", "at most 255 bytes", 0});
+      return refuse(c, {errc::invalid_field, "Idempotency-Key", "must be at most 255 bytes", 0});
     v.turn.once.scope_and_key = v.turn.session.tenant + '\n' + c.request.method + '\n' +
                                 c.request.path + '\n' + std::string{key};
     v.turn.once.fingerprint = sha256_hex(c.request.body);
@@ -292,10 +303,14 @@ void api::read(context& c, int route) const {
       std::size_t n = 0;
       auto [end, error] = std::from_chars(limit.data(), limit.data() + limit.size(), n);
       if (error != std::errc{} || end != limit.data() + limit.size() || n < 1 || n > 1000)
-        return refuse(c, {errc::invalid_field, "limit", "a number from 1 to 1000", 0});
+        return refuse(c,
+                      {errc::invalid_field, "limit", "must be a whole number from 1 to 1000", 0});
       v.limit = n;
     }
-    v.page = query_value(c.request.query, route == sessions ? "cursor" : "before");
+    auto name = route == sessions ? "cursor" : "before";
+    v.page = query_value(c.request.query, name);
+    if (!is_page(v.page, route == sessions))
+      return refuse(c, {errc::invalid_field, name, "must be what the page before said", 0});
   }
   switch (route) {
   case generate_one:
@@ -379,7 +394,7 @@ void api::page(context& c, int route) const {
     return options_.stream_actors(c.exchange, c.headers);
   default: {
     auto code = errc_from_name(c.id);
-    if (to_string(code) != c.id)
+    if (to_string(code) != c.id || code == errc::none)
       return refuse(c, {errc::route_not_found, {}, {}, 0});
     return text(c, 200, "text/plain; charset=utf-8",
                 std::string{parlor::text(code, c.lang)} + "\n");

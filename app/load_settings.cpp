@@ -179,6 +179,9 @@ void default_models(settings& s, const environment& env) {
     p.first_token = s.rehearsal.first_token;
     p.tokens_per_second = s.rehearsal.tokens_per_second;
     s.models.push_back(m);
+    model_settings_entry any; // clients that name a model get on without one
+    any.provider = p.name;
+    s.models.push_back(any);
   }
   s.providers.push_back(p);
 }

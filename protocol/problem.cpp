@@ -4,6 +4,42 @@
 
 namespace parlor {
 
+namespace {
+
+// What the readers of requests say, for people who read Chinese.
+constexpr std::pair<std::string_view, std::string_view> details[] = {
+    {"is required", "为必填项"},
+    {"must be a string", "必须是字符串"},
+    {"must be an object", "必须是对象"},
+    {"must be true or false", "必须是 true 或 false"},
+    {"must not be blank", "不能为空"},
+    {"must be 1 to 128 characters of A-Z a-z 0-9 _ - . : @",
+     "必须是 1 到 128 个字符，可用 A-Z a-z 0-9 _ - . : @"},
+    {"must be at most 128 characters", "最多 128 个字符"},
+    {"must be at most 255 bytes", "最多 255 字节"},
+    {"must be a number from 0 to 2", "必须是 0 到 2 之间的数"},
+    {"must be a whole number from 1 to 10000000", "必须是 1 到 10000000 之间的整数"},
+    {"must be a whole number from 1 to 1000", "必须是 1 到 1000 之间的整数"},
+    {"must be queue, reject or interrupt", "必须是 queue、reject 或 interrupt"},
+    {"must be what the page before said", "必须是上一页给出的值"},
+    {"the body must be a JSON object", "请求正文必须是 JSON 对象"},
+    {"the body is not valid JSON", "请求正文不是有效的 JSON"},
+    {"the document is nested too deeply", "JSON 嵌套过深"},
+    {"a key occurs twice", "JSON 中有重复的键"},
+};
+
+} // namespace
+
+std::string detail_text(const refusal& why, language lang) {
+  if (why.detail.empty())
+    return std::string{text(why.code, lang)};
+  if (lang == language::zh)
+    for (auto& [en, zh] : details)
+      if (why.detail == en)
+        return std::string{zh};
+  return why.detail;
+}
+
 std::string problem_json(const refusal& why, language lang, std::string_view request_id) {
   auto& info = describe(why.code);
   auto title = lang == language::zh ? info.zh : info.en;
@@ -11,14 +47,15 @@ std::string problem_json(const refusal& why, language lang, std::string_view req
   out.append(info.name).append(R"(","title":)");
   json::append_quoted(out, title);
   out.append(R"(,"status":)").append(std::to_string(info.http_status)).append(R"(,"detail":)");
-  json::append_quoted(out, why.detail.empty() ? title : std::string_view{why.detail});
+  auto detail = detail_text(why, lang);
+  json::append_quoted(out, detail);
   out.append(R"(,"code":)");
   json::append_quoted(out, info.name);
   if (!why.field.empty()) {
     out += R"(,"errors":[{"field":)";
     json::append_quoted(out, why.field);
     out += R"(,"detail":)";
-    json::append_quoted(out, why.detail.empty() ? title : std::string_view{why.detail});
+    json::append_quoted(out, detail);
     out += "}]";
   }
   if (!request_id.empty()) {

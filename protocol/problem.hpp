@@ -11,6 +11,8 @@ namespace parlor {
 /// `errors:[{"field","detail"}]` where there is an offending field, and `request_id`. `title` and
 /// default `detail` follow the language.
 std::string problem_json(const refusal& why, language lang, std::string_view request_id);
+/// What the refusal says to people: its detail where there is one, else the text of its code.
+std::string detail_text(const refusal& why, language lang);
 inline constexpr std::string_view problem_content_type = "application/problem+json; charset=utf-8";
 
 } // namespace parlor

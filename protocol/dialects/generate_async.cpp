@@ -2,6 +2,7 @@
 
 #include "protocol/dialects/request.hpp"
 #include "protocol/json.hpp"
+#include "protocol/problem.hpp"
 #include "protocol/sse.hpp"
 
 #include <boost/json.hpp>
@@ -141,9 +142,12 @@ std::string etag(const task_view& task, language lang) {
   return hex;
 }
 
-std::string error_json(errc code, std::string_view detail, language lang) {
-  return R"({"success":false,"error":)" + quoted(detail.empty() ? text(code, lang) : detail) +
-         R"(,"code":)" + quoted(to_string(code)) + "}";
+std::string error_json(const refusal& why, language lang) {
+  auto said = detail_text(why, lang);
+  if (!why.field.empty())
+    said = why.field + ' ' + said;
+  return R"({"success":false,"error":)" + quoted(said) + R"(,"code":)" +
+         quoted(to_string(why.code)) + "}";
 }
 
 std::string cancelled_json(const task_view& task, language lang) {

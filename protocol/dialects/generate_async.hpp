@@ -13,8 +13,8 @@ std::string created_json(std::string_view task);
 std::string task_json(const task_view& task, language lang);
 /// A strong entity tag for task_json: changes when, and only when, its bytes can. With quotes.
 std::string etag(const task_view& task, language lang);
-/// `{"success":false,"error":…,"code":…}`.
-std::string error_json(errc code, std::string_view detail, language lang);
+/// `{"success":false,"error":…,"code":…}`; the error names the field, where there is one.
+std::string error_json(const refusal& why, language lang);
 /// The answer of DELETE.
 std::string cancelled_json(const task_view& task, language lang);
 

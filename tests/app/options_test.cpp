@@ -110,9 +110,10 @@ TEST_CASE("without providers: the OpenAI API with a key, the rehearsal without")
   REQUIRE(s.providers.size() == 1);
   CHECK(s.providers[0].kind == provider_kind::rehearsal);
   CHECK(s.providers[0].tokens_per_second == 7);
-  REQUIRE(s.models.size() == 1);
+  REQUIRE(s.models.size() == 2);
   CHECK(s.models[0].name == "rehearsal");
   CHECK(s.models[0].is_default);
+  CHECK(s.models[1].name.empty()); // it plays whatever model a client names
   s = with("", {{"OPENAI_API_KEY", "k"}, {"OPENAI_BASE_URL", "http://x/v1/"}});
   CHECK(s.providers.at(0).base_url == "http://x/v1");
   CHECK(s.providers.at(0).api_key == "k");
