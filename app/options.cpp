@@ -47,7 +47,7 @@ constexpr option table[] = {
    [](settings& s, text t) { s.session.idle_expiry = parse_duration(t); }},
   {"session.memory", duration, "60s", "", "an idle session stays in memory for this long",
    [](settings& s, text t) { s.session.memory = parse_duration(t); }},
-  {"session.max_turns", integer, "16", "", "turns of one session that may wait",
+  {"session.max_turns", integer, "16", "", "turns of one session that may run or wait",
    [](settings& s, text t) { s.session.max_turns = bounded<std::size_t>(t, 1, million); }},
   {"session.token_budget", integer, "100000", "", "tokens of history sent to the model with a turn",
    [](settings& s, text t) { s.session.token_budget = bounded<std::uint64_t>(t, 1, million * million); }},

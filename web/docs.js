@@ -21,6 +21,7 @@
     const s = resolve(schema) || {};
     if (s.enum) return s.enum.join(" | ");
     if (s.const !== undefined) return String(s.const);
+    if (s.oneOf) return s.oneOf.map(typeOf).join(" | ");
     if (s.type === "array") return `${typeOf(s.items)}[]`;
     return [s.type || "any"].flat().join(" | ");
   };
@@ -32,10 +33,15 @@
   };
   const fields = (schema) => {
     const s = resolve(schema);
+    if (s && s.oneOf) return s.oneOf.flatMap(event);
     if (!s || !s.properties) return [];
     const required = new Set(s.required || []);
     return [table(Object.entries(s.properties).map(([name, p]) => [
       name, typeOf(p) + (required.has(name) ? ", required" : ""), (resolve(p) || {}).description || ""]))];
+  };
+  const event = (schema) => {
+    const s = resolve(schema);
+    return [make("p", "", make("code", typeOf(s.properties.type)), ` ${s.description || ""}`), ...fields(s)];
   };
   about.prepend(`${api.info.description} Version ${api.info.version}. `);
   const byTag = new Map();
@@ -65,7 +71,7 @@
         const r = resolve(answer);
         const [type, media] = Object.entries(r.content || {})[0] || ["", {}];
         box.append(make("p", "", make("b", status), ` ${r.description} `, make("code", type)),
-          ...fields(media.schema));
+          ...fields(media["x-event"] || media.schema));
       }
       main.append(box);
     }

@@ -1,0 +1,328 @@
+// web/openapi.json both ways: every route of the program is in it and the other way round, every
+// answer a request here brings is documented for its operation, and its body has the documented
+// form, without a member more.
+import assert from 'node:assert/strict';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { blocks, startParlor } from './server.mjs';
+
+const root = new URL('../../', import.meta.url).pathname;
+const source = readFileSync(join(root, 'web/openapi.json'), 'utf8');
+const api = JSON.parse(source);
+const resolve = (part) => (part?.$ref ? part.$ref.slice(2).split('/').reduce((at, key) => at[key], api) : part);
+/** {operationId: {verb, path, op}} */
+const operations = Object.fromEntries(
+  Object.entries(api.paths).flatMap(([path, item]) => Object.entries(item).map(([verb, op]) => [op.operationId, { verb: verb.toUpperCase(), path, op }])),
+);
+
+// What no request here can bring about: documented, but not asked for.
+const generic = { 503: 'the store does not work', 507: 'the disk is full' };
+
+// -- schemas
+
+const typeOf = (v) => (v === null ? 'null' : Array.isArray(v) ? 'array' : Number.isInteger(v) ? 'integer' : typeof v);
+const known = ['$ref', 'const', 'default', 'description', 'enum', 'format', 'items', 'maxLength', 'maximum', 'minimum', 'oneOf', 'pattern', 'properties', 'required', 'type'];
+
+/** What is wrong with a value; an object may have no member that is not documented. */
+function faults(value, schema, at = 'body') {
+  const s = resolve(schema);
+  for (const word of Object.keys(s)) assert.ok(known.includes(word), `${word} is not understood here`);
+  if (s.oneOf) {
+    const each = s.oneOf.map((o) => faults(value, o, at));
+    const fits = each.filter((f) => f.length === 0).length;
+    return fits === 1 ? [] : [`${at} fits ${fits} of ${each.length}: ${each.map((f) => f[0]).join('; ')}`];
+  }
+  if ('const' in s && value !== s.const) return [`${at} is not ${s.const}`];
+  if (s.enum && !s.enum.includes(value)) return [`${at} is ${JSON.stringify(value)}, not one of ${s.enum}`];
+  const type = typeOf(value);
+  const allowed = s.type && [s.type].flat();
+  if (allowed && !allowed.includes(type) && !(type === 'integer' && allowed.includes('number'))) return [`${at} is ${type}, not ${allowed}`];
+  if (s.minimum > value || s.maximum < value) return [`${at} is ${value}`];
+  if (s.pattern && !new RegExp(s.pattern).test(value)) return [`${at} is ${value}`];
+  if (s.format === 'date-time' && !/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/.test(value)) return [`${at} is ${value}`];
+  if (type === 'array') return value.flatMap((v, i) => faults(v, s.items ?? {}, `${at}[${i}]`));
+  if (type !== 'object' || !s.properties) return [];
+  return [
+    ...(s.required ?? []).filter((k) => !(k in value)).map((k) => `${at}.${k} is missing`),
+    ...Object.keys(value).flatMap((k) => (s.properties[k] ? faults(value[k], s.properties[k], `${at}.${k}`) : [`${at}.${k} is not documented`])),
+  ];
+}
+
+test('the validator can find fault', () => {
+  const s = { type: 'object', properties: { a: { type: 'integer', minimum: 0 }, b: { oneOf: [{ type: 'null' }, { enum: ['x'] }] } }, required: ['a'] };
+  assert.deepEqual(faults({ a: 1, b: null }, s), []);
+  for (const bad of [{}, { a: -1 }, { a: 1.5 }, { a: '1' }, { a: 1, c: 1 }, { a: 1, b: 'y' }, [], null]) assert.notDeepEqual(faults(bad, s), [], JSON.stringify(bad));
+  assert.throws(() => faults(1, { not: {} }));
+});
+
+// -- routes
+
+test('every route of the program is documented, and nothing else is', () => {
+  const plain = (path) => path.replace(/\{[^}]*\}/g, '{}');
+  const routes = [...readFileSync(join(root, 'app/api.cpp'), 'utf8').matchAll(/router_\.add\("(\w+)", "([^"]+)"/g)].map(([, verb, path]) => `${verb} ${plain(path)}`);
+  const documented = Object.values(operations).map(({ verb, path }) => `${verb} ${plain(path)}`);
+  assert.ok(routes.length > 20);
+  assert.deepEqual(documented.sort(), routes.sort());
+});
+
+test('every reference of the document leads somewhere, and nothing lies unused', () => {
+  const used = new Set([...source.matchAll(/"\$ref": "#\/components\/(\w+)\/([^"]+)"/g)].map(([, kind, name]) => `${kind}/${name}`));
+  const there = new Set(Object.entries(api.components).flatMap(([kind, all]) => (kind === 'securitySchemes' ? [] : Object.keys(all).map((name) => `${kind}/${name}`))));
+  assert.deepEqual([...used].sort(), [...there].sort());
+  for (const { path, op } of Object.values(operations))
+    assert.deepEqual(
+      (op.parameters ?? []).map(resolve).filter((p) => p.in === 'path').map((p) => `{${p.name}}`),
+      path.match(/\{\w+\}/g) ?? [],
+      path,
+    );
+});
+
+// -- requests
+
+const dir = mkdtempSync(join(tmpdir(), 'parlor-openapi-'));
+let parlor, guarded;
+const ids = {};
+const seen = {}; // operationId: the statuses it was seen to answer
+
+async function until(what) {
+  for (const end = Date.now() + 60_000; ; ) {
+    const found = await what();
+    if (found) return found;
+    assert.ok(Date.now() < end, `waited in vain: ${what}`);
+    await new Promise((r) => setTimeout(r, 5));
+  }
+}
+
+/** The answer of an operation, checked against the document. */
+async function ask(id, { status, server = parlor, query = '', body, headers = {}, path = {}, events, opened } = {}) {
+  const { verb, path: template } = operations[id];
+  const url = server.url + template.replace(/\{(\w+)\}/g, (_, name) => encodeURIComponent(path[name] ?? ids[name] ?? name)) + query;
+  const r = await fetch(url, {
+    method: verb,
+    headers: { ...(body === undefined ? {} : { 'Content-Type': 'application/json' }), ...headers },
+    body: body === undefined || typeof body === 'string' ? body : JSON.stringify(body),
+  });
+  opened?.();
+  let text = '';
+  if (events === undefined) text = await r.text();
+  else
+    for await (const piece of r.body) {
+      text += Buffer.from(piece);
+      if (text.split('\ndata: ').length > events) break;
+    }
+  check(id, r.status, r.headers, text, status);
+  return text;
+}
+
+function check(id, status, headers, text, wanted) {
+  const { op, path } = operations[id];
+  const where = `${id} ${path} answered ${status} ${text.slice(0, 300)}`;
+  if (wanted) assert.equal(status, wanted, where);
+  assert.ok(op.responses[status], `not documented: ${where}`);
+  (seen[id] ??= new Set()).add(String(status));
+  const answer = resolve(op.responses[status]);
+  assert.ok(headers.get('x-request-id'), where);
+  for (const [name, header] of Object.entries(answer.headers ?? {}))
+    if (headers.has(name)) {
+      const value = headers.get(name);
+      assert.deepEqual(faults(resolve(header).schema.type === 'integer' ? Number(value) : value, resolve(header).schema, name), [], where);
+    } else assert.ok(['Idempotency-Replayed', 'Retry-After'].includes(name), `no ${name}: ${where}`);
+  if (!answer.content) return assert.equal(text, '', where);
+  const [type, media] = Object.entries(answer.content)[0];
+  assert.equal(headers.get('content-type')?.split(';')[0], type, where);
+  if (type.endsWith('json')) assert.deepEqual(faults(JSON.parse(text), media.schema), [], where);
+  if (media['x-event']) {
+    const all = blocks(text);
+    assert.ok(all.length > 0, where);
+    for (const { data } of all) assert.deepEqual(faults(data, media['x-event'], 'event'), [], where);
+  }
+}
+
+before(async () => {
+  const config = join(dir, 'parlor.toml');
+  writeFileSync(config, "[[provider]]\nname = 'here'\nkind = 'rehearsal'\n[[model]]\nname = 'one'\nprovider = 'here'\n");
+  parlor = await startParlor({
+    PARLOR_CONFIG: config, // one model, so that others are unknown
+    PARLOR_SERVER_MAX_BODY: '64KiB',
+    PARLOR_SESSION_MAX_TURNS: '2',
+    PARLOR_TASK_ATTEMPTS: '1',
+    PARLOR_TASK_BACKOFF: '1ms',
+    PARLOR_TASK_FIRST_TOKEN_TIMEOUT: '60s',
+  });
+  guarded = await startParlor({ PARLOR_SERVER_KEY: 'a-key-for-tests' });
+});
+after(async () => {
+  await parlor?.remove();
+  await guarded?.remove();
+  rmSync(dir, { recursive: true, force: true });
+});
+
+const starts = {
+  chat: (text, more) => ({ message: text, ...more }),
+  chatStream: (text, more) => ({ message: text, ...more }),
+  generateCreate: (text, { conversation_id, ...more } = {}) => ({ prompt: text, conversationId: conversation_id, ...more }),
+};
+/** A task that runs until somebody ends it; its id. */
+async function endless(conversationId) {
+  return JSON.parse(await ask('generateCreate', { status: 200, body: { prompt: 'hi', conversationId, rehearsal: 'hang' } })).taskId;
+}
+
+test('the document is served as it is', async () => {
+  assert.deepEqual(JSON.parse(await ask('openapi', { status: 200 })), api);
+  assert.match(await ask('docs', { status: 200 }), /docs\.js/);
+  await ask('docsScript', { status: 200 });
+});
+
+test('the pages of the server', async () => {
+  for (const id of ['health', 'livez', 'readyz', 'version', 'metrics', 'actors']) await ask(id, { status: 200 });
+  assert.equal(JSON.parse(await ask('version')).version, api.info.version);
+  await ask('actorsStream', { status: 200, events: 2 });
+  await ask('problem', { status: 200, path: { code: 'session_not_found' } });
+  await ask('problem', { status: 404, path: { code: 'nothing' } });
+});
+
+test('turns and what is left of them', async () => {
+  const answer = JSON.parse(await ask('chat', { status: 200, body: { message: 'Hello', conversation_id: 'one' } }));
+  Object.assign(ids, { session_id: 'one', task_id: answer.task_id, taskId: answer.task_id });
+  await ask('chat', { status: 200, body: { message: 'count to 9', max_tokens: 3, metadata: { a: 1 }, system_prompt: 'Be brief' } });
+  await ask('chatStream', { status: 200, body: { message: 'Hello', conversation_id: 'one' } });
+  const failed = await ask('chatStream', { status: 200, body: { message: 'Hello', rehearsal: 'cut:1' } });
+  assert.equal(blocks(failed).at(-1).data.type, 'error');
+  const all = blocks(await ask('taskEvents', { status: 200 }));
+  await ask('taskEvents', { status: 200, headers: { 'Last-Event-ID': 'other-7' } });
+  await ask('taskEvents', { status: 204, headers: { 'Last-Event-ID': all.at(-1).id } });
+  await ask('taskEvents', { status: 400, headers: { 'Last-Event-ID': '<' } });
+  await ask('taskEvents', { status: 404, path: { task_id: 'none' } });
+  for (const query of ['', '?limit=1']) await ask('listSessions', { status: 200, query });
+  for (const query of ['?limit=0', '?cursor=x']) await ask('listSessions', { status: 400, query });
+  await ask('getSession', { status: 200 });
+  for (const query of ['', '?limit=1']) await ask('listMessages', { status: 200, query });
+  await ask('listMessages', { status: 400, query: '?before=x' });
+  await ask('sessionEvents', { status: 200, headers: { 'Last-Event-ID': all[0].id }, events: 3 });
+  await ask('sessionEvents', { status: 200, headers: { 'Last-Event-ID': 'other-7' }, events: 1 });
+  await ask('sessionEvents', { status: 400, query: '?lastEventId=%3C' });
+  for (const id of ['getSession', 'listMessages', 'sessionEvents', 'deleteSession']) await ask(id, { status: 404, path: { session_id: 'none' } });
+});
+
+test('generations', async () => {
+  const make = async (prompt, more = {}) => JSON.parse(await ask('generateCreate', { status: 200, body: { prompt, ...more } })).taskId;
+  const taskId = await make('echo: {"a": [1]}');
+  const of = (taskId) => ({ path: { taskId } });
+  const all = blocks(await ask('generateStream', { status: 200, query: '?deltas=1', ...of(taskId) }));
+  assert.ok(all.at(-1).data.result.data);
+  await ask('generatePoll', { status: 200, ...of(taskId) });
+  await ask('generatePoll', { status: 304, headers: { 'If-None-Match': '*' }, ...of(taskId) });
+  await ask('generateStream', { status: 204, headers: { 'Last-Event-ID': all.at(-1).id }, ...of(taskId) });
+  await ask('generateStream', { status: 200, headers: { 'Last-Event-ID': 'other-7' }, ...of(taskId) });
+  await ask('generateStream', { status: 400, headers: { 'Last-Event-ID': '<' }, ...of(taskId) });
+  await ask('generateCancel', { status: 409, ...of(taskId) });
+  const bad = await make('hi', { rehearsal: 'auth' });
+  await ask('generateStream', { status: 200, ...of(bad) });
+  await ask('generatePoll', { status: 200, ...of(bad) });
+  const long = await endless('long');
+  await ask('generatePoll', { status: 200, ...of(long) });
+  const watching = ask('generateStream', { status: 200, ...of(long) });
+  await ask('generateCancel', { status: 200, ...of(long) });
+  await watching;
+  await ask('generatePoll', { status: 200, ...of(long) });
+  for (const id of ['generatePoll', 'generateStream', 'generateCancel']) await ask(id, { status: 404, ...of('none') });
+});
+
+test('what is refused before any work starts', async () => {
+  for (const [id, make] of Object.entries(starts)) {
+    for (const body of ['{', '[]', make(''), make('a', { conversation_id: ' ' }), make('a', { model: 'two' })]) await ask(id, { status: 400, body });
+    await ask(id, { status: 415, body: 'a', headers: { 'Content-Type': 'text/plain' } });
+    const headers = { 'Idempotency-Key': 'a-key' };
+    for (const body of [make('a'), make('a')]) await ask(id, { status: 200, headers, body });
+    await ask(id, { status: 422, headers, body: make('b') });
+  }
+});
+
+test('a busy session', async () => {
+  for (const [id, make] of Object.entries(starts)) {
+    const conversation_id = `busy_${id}`;
+    const running = await endless(conversation_id);
+    await ask(id, { status: 409, body: make('hi', { conversation_id, on_busy: 'reject' }) });
+    await endless(conversation_id); // the one turn that may wait
+    await ask(id, { status: 429, body: make('hi', { conversation_id }) });
+    await ask('generateCancel', { status: 200, path: { taskId: running } });
+    await ask('deleteSession', { status: 200, path: { session_id: conversation_id } });
+  }
+});
+
+test('turns that end otherwise', async () => {
+  const fail = (status, rehearsal) => ask('chat', { status, body: { message: 'hi', rehearsal } });
+  await fail(502, 'auth');
+  await fail(503, '429:0');
+  const late = await startParlor({ PARLOR_TASK_FIRST_TOKEN_TIMEOUT: '50ms', PARLOR_TASK_ATTEMPTS: '1' });
+  try {
+    await ask('chat', { status: 504, server: late, body: { message: 'hi', rehearsal: 'hang' } });
+  } finally {
+    await late.remove();
+  }
+  const waiting = ask('chat', { status: 410, body: { message: 'hi', conversation_id: 'gone', rehearsal: 'hang' } });
+  await until(async () => (await fetch(`${parlor.url}/api/sessions/gone`)).ok);
+  let watching;
+  await new Promise((opened) => {
+    watching = ask('sessionEvents', { status: 200, path: { session_id: 'gone' }, opened });
+  });
+  await ask('deleteSession', { status: 200, path: { session_id: 'gone' } });
+  await waiting;
+  assert.equal(blocks(await watching).at(-1).data.type, 'session_deleted');
+});
+
+test('a key is asked for exactly where the document says so', async () => {
+  for (const [id, { op, verb }] of Object.entries(operations)) {
+    const body = verb === 'POST' ? '{}' : undefined;
+    if (op.security?.length === 0) {
+      assert.ok(!op.responses[401], id);
+      assert.notEqual((await fetch(guarded.url + operations[id].path)).status, 401, id);
+    } else await ask(id, { status: 401, server: guarded, body });
+  }
+});
+
+test('bodies that are too large', async () => {
+  for (const [id, make] of Object.entries(starts)) await ask(id, { status: 413, body: make('a'.repeat(70_000)) });
+});
+
+/** Requests on connections made before; the server answers while it takes no new ones. */
+function kept(server) {
+  const s = connect(server.port, '127.0.0.1');
+  let text = '';
+  s.on('data', (d) => (text += d));
+  s.on('error', () => {});
+  return async (verb, path, body) => {
+    text = '';
+    const head = `${verb} ${path} HTTP/1.1\r\nHost: a\r\n`;
+    s.write(body ? `${head}Content-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}` : `${head}\r\n`);
+    return until(() => {
+      const [, top, rest] = /^([\s\S]*?)\r\n\r\n([\s\S]*)$/.exec(text) ?? [];
+      const headers = new Headers(top?.split('\r\n').slice(1).map((l) => l.split(/: (.*)/).slice(0, 2)));
+      assert.ok(!s.destroyed, `${path}: the connection was closed, ${text}`);
+      return top && Buffer.byteLength(rest) >= Number(headers.get('content-length')) && { status: Number(top.split(' ')[1]), headers, text: rest };
+    });
+  };
+}
+
+test('while it drains', async () => {
+  const going = ['readyz', 'health', ...Object.keys(starts)];
+  const lines = going.map(() => kept(parlor));
+  for (const line of lines) await line('GET', '/livez');
+  await endless('last'); // it is waited for
+  parlor.process.kill('SIGTERM');
+  await until(async () => !JSON.parse((await lines[0]('GET', '/readyz')).text).ready);
+  for (const [i, id] of going.entries()) {
+    const { verb, path } = operations[id];
+    const r = await lines[i](verb, path, starts[id] && JSON.stringify(starts[id]('hi')));
+    check(id, r.status, r.headers, r.text, 503);
+    assert.ok(!starts[id] || r.headers.has('retry-after'), id);
+  }
+});
+
+test('everything documented has been seen', () => {
+  const missing = Object.entries(operations).flatMap(([id, { op }]) => Object.keys(op.responses).filter((s) => !seen[id]?.has(s) && !generic[s]).map((s) => `${id} ${s}`));
+  assert.deepEqual(missing, []);
+});
