@@ -7,30 +7,6 @@
 
 namespace parlor {
 
-namespace {
-
-constexpr std::int64_t progress_every_ms = 100; // contracts/generate-async.md: at most ten a second
-
-answer_effect refuse(std::uint64_t promise, errc code) {
-  answer_effect a{promise, {code, {}, {}, 0}, {}, {}, 0, false};
-  if (code == errc::too_many_turns || code == errc::store_full || code == errc::saturated)
-    a.why.retry_after_s = 1;
-  return a;
-}
-
-history_message remembered(const std::string& id, message said, const std::string& task,
-                           std::int64_t at, bool partial) {
-  history_message h;
-  h.id = id;
-  h.said = std::move(said);
-  h.task = task;
-  h.at = at;
-  h.partial = partial;
-  return h;
-}
-
-} // namespace
-
 conversation::conversation(session_key key, session_limits limits, store::session_image image,
                            std::int64_t now)
     : key_{std::move(key)}, limits_{limits}, created_at_{now}, last_accessed_{now} {
@@ -57,65 +33,23 @@ conversation::conversation(session_key key, session_limits limits, store::sessio
   last_told_ = next_seq_ - 1;
 }
 
-// -- numbers and order ----------------------------------------------------------------------------
-
-std::shared_ptr<event> conversation::make(event_kind kind, const task_header_ptr& task,
-                                          std::int64_t now) {
-  auto e = std::make_shared<event>();
-  e->seq = next_seq_++;
-  e->kind = kind;
-  e->at = now;
-  e->task = task;
-  return e;
+answer_effect conversation::refuse(std::uint64_t promise, errc code) {
+  answer_effect a{promise, {code, {}, {}, 0}, {}, {}, 0, false};
+  if (code == errc::too_many_turns || code == errc::store_full || code == errc::saturated)
+    a.why.retry_after_s = 1;
+  return a;
 }
 
-std::uint64_t conversation::record(store::fact_group group, waiting_record note, effects& out) {
-  auto ticket = next_ticket_++;
-  waiting_.emplace(ticket, std::move(note));
-  out.push_back(record_effect{ticket, std::move(group)});
-  return ticket;
+void conversation::remember(const std::string& id, message said, const std::string& task,
+                            std::int64_t at, bool partial) {
+  history_message h;
+  h.id = id;
+  h.said = std::move(said);
+  h.task = task;
+  h.at = at;
+  h.partial = partial;
+  history_.push_back(std::move(h));
 }
-
-void conversation::lease(effects& out) {
-  if (next_seq_ + limits_.lease_block / 2 <= lease_)
-    return;
-  lease_ = std::max(lease_, next_seq_) + limits_.lease_block;
-  waiting_record note;
-  note.what = waiting_record::kind::lease;
-  note.lease = lease_;
-  record({store::seq_leased{key_, lease_}}, std::move(note), out);
-}
-
-void conversation::tell(event_ptr e, std::uint64_t gate, effects& out) {
-  outgoing_.push_back({std::move(e), gate});
-  lease(out);
-  release(out);
-}
-
-void conversation::release(effects& out) {
-  while (!outgoing_.empty()) {
-    auto& head = outgoing_.front();
-    if (head.gate > durable_ticket_ || head.what->seq > durable_lease_)
-      return;
-    last_told_ = head.what->seq;
-    recent_.push_back(head.what);
-    out.push_back(publish_effect{std::move(head.what)});
-    outgoing_.pop_front();
-  }
-}
-
-void conversation::trim() {
-  while (recent_.size() > limits_.recent_events) {
-    auto& t = recent_.front()->task; // a running task's events are nowhere else yet
-    if (running_ && t && t->id == running_->turn.request.task_id)
-      return;
-    first_recent_ = recent_.front()->seq + 1;
-    recent_.pop_front();
-  }
-}
-
-// -- turns
-// ------------------------------------------------------------------------------------------
 
 effects conversation::resume(std::int64_t now) {
   effects out;
@@ -144,8 +78,7 @@ effects conversation::resume(std::int64_t now) {
         end.content = t.view.text;
         end.attempts = turn.first_attempt - 1;
         end.used.completion_tokens = estimate_tokens(end.content);
-        history_.push_back(remembered(turn.request.message_id, turn.request.said, t.view.id,
-                                      t.view.created_at, false));
+        remember(turn.request.message_id, turn.request.said, t.view.id, t.view.created_at, false);
         conclude(turn, std::move(end), {}, {}, {}, {}, out, now);
         continue;
       }
@@ -183,11 +116,7 @@ effects conversation::submit(turn_request turn, std::uint64_t promise, std::int6
     system_prompt_ = turn.system_prompt;
     group.push_back(store::session_opened{key_, now, turn.system_prompt, turn.metadata});
   }
-  if (next_seq_ + 2 > lease_) { // the first lease rides with the first turn
-    lease_ = next_seq_ + limits_.lease_block;
-    note.lease = lease_;
-    group.push_back(store::seq_leased{key_, lease_});
-  }
+  lease_for(group, note, 2); // accepted and started
   last_accessed_ = now;
   turn_state t;
   t.header =
@@ -206,6 +135,20 @@ effects conversation::submit(turn_request turn, std::uint64_t promise, std::int6
   group.push_back(std::move(fact));
   auto when = turn.when_busy;
   t.request = std::move(turn);
+  if (!busy) { // accepted and started are one commit: the first token waits for one disk, not two
+    running_.emplace();
+    auto& run = *running_;
+    run.turn = std::move(t);
+    run.attempt = run.turn.first_attempt;
+    run.updated_at = now;
+    run.log = task_log{run.turn.accepted_seq, now};
+    auto started = make(event_kind::started, run.turn.header, now);
+    group.push_back(store::task_started{run.turn.request.task_id, now, started->seq});
+    run.start_ticket = record(std::move(group), std::move(note), out);
+    tell(std::move(e), run.start_ticket, out);
+    tell(std::move(started), run.start_ticket, out);
+    return out;
+  }
   auto ticket = record(std::move(group), std::move(note), out);
   if (when == on_busy::interrupt && running_) {
     queue_.push_front(std::move(t));
@@ -245,12 +188,15 @@ void conversation::start_next(effects& out, std::int64_t now) {
     e->discard = true;
     run.log.note(*e);
     tell(std::move(e), 0, out);
+    lease_more(out);
     begin(out, now);
     return;
   }
+  store::fact_group group;
+  lease_for(group, note, 1);
   auto e = make(event_kind::started, run.turn.header, now);
-  note.again = {store::task_started{run.turn.request.task_id, now, e->seq}};
-  auto group = note.again;
+  group.push_back(store::task_started{run.turn.request.task_id, now, e->seq});
+  note.again = group;
   run.start_ticket = record(std::move(group), std::move(note), out);
   tell(std::move(e), run.start_ticket, out);
 }
@@ -308,8 +254,7 @@ void conversation::end_unstarted(turn_state t, errc why, std::vector<std::uint64
   end.status = why == errc::cancelled ? task_status::cancelled : task_status::failed;
   end.error = why;
   end.attempts = 0;
-  history_.push_back(
-      remembered(t.request.message_id, t.request.said, t.request.task_id, now, false));
+  remember(t.request.message_id, t.request.said, t.request.task_id, now, false);
   ++message_count_;
   ++question_count_;
   conclude(t, std::move(end), {}, {}, {}, std::move(promises), out, now);
@@ -334,310 +279,13 @@ effects conversation::remove(bool expired, std::uint64_t promise, std::int64_t n
   waiting_record note;
   note.what = waiting_record::kind::remove;
   note.promise = promise;
+  store::fact_group group;
+  lease_for(group, note, 1);
   auto e = make(expired ? event_kind::session_expired : event_kind::session_deleted, nullptr, now);
-  auto ticket = record({store::session_removed{key_, now, expired}}, std::move(note), out);
+  group.push_back(store::session_removed{key_, now, expired});
+  auto ticket = record(std::move(group), std::move(note), out);
   tell(std::move(e), ticket, out);
   return out;
-}
-
-// -- from the keeper
-// --------------------------------------------------------------------------------
-
-effects conversation::durable(std::uint64_t ticket, const store::group_result& result,
-                              std::int64_t now) {
-  effects out;
-  auto i = waiting_.find(ticket);
-  if (i == waiting_.end())
-    return out;
-  if (result.what != store::group_result::kind::durable) {
-    auto promise = i->second.promise;
-    out = refused(ticket, errc::idempotency_mismatch, now);
-    if (result.what == store::group_result::kind::duplicate)
-      for (auto& e : out)
-        if (auto* a = std::get_if<answer_effect>(&e); a != nullptr && a->promise == promise)
-          *a = {promise, {errc::none, {}, {}, 0}, result.task, result.session, 0, true};
-    return out;
-  }
-  auto note = std::move(i->second);
-  waiting_.erase(i);
-  durable_ticket_ = ticket;
-  durable_lease_ = std::max(durable_lease_, note.lease);
-  switch (note.what) {
-  case waiting_record::kind::accept: {
-    // Answered before its events are told: the watcher is there when they come.
-    answer_effect a{note.promise, {errc::none, {}, {}, 0}, note.task, key_.id, 0, false};
-    for (auto& t : queue_)
-      if (t.request.task_id == note.task)
-        a.accepted_seq = t.accepted_seq;
-    if (note.promise != 0)
-      out.push_back(std::move(a));
-    release(out);
-    start_next(out, now);
-    break;
-  }
-  case waiting_record::kind::start:
-    release(out);
-    if (running_ && running_->start_ticket == ticket)
-      begin(out, now);
-    break;
-  case waiting_record::kind::end:
-    release(out);
-    for (auto p : note.promises)
-      out.push_back(answer_effect{p, {errc::none, {}, {}, 0}, note.task, key_.id, 0, false});
-    trim();
-    break;
-  case waiting_record::kind::remove:
-    release(out);
-    if (note.promise != 0)
-      out.push_back(answer_effect{note.promise, {errc::none, {}, {}, 0}, {}, key_.id, 0, false});
-    out.push_back(retire_effect{});
-    break;
-  default:
-    release(out);
-  }
-  return out;
-}
-
-effects conversation::refused(std::uint64_t ticket, errc why, std::int64_t now) {
-  effects out;
-  auto i = waiting_.find(ticket);
-  if (i == waiting_.end())
-    return out;
-  auto note = std::move(i->second);
-  waiting_.erase(i);
-  durable_ticket_ = ticket; // later tickets do not wait for it
-  if (note.what == waiting_record::kind::end || note.what == waiting_record::kind::start) {
-    // A task must end on disk: tried again until there is room. Its last event waits for that.
-    auto group = note.again;
-    auto again = record(group, std::move(note), out);
-    for (auto& p : outgoing_)
-      if (p.gate == ticket)
-        p.gate = again;
-    if (running_ && running_->start_ticket == ticket)
-      running_->start_ticket = again;
-    return out;
-  }
-  std::erase_if(outgoing_, [&](const pending_event& p) {
-    if (p.gate != ticket)
-      return false;
-    if (p.what->seq + 1 == next_seq_)
-      --next_seq_; // nothing came after it: the number is free again
-    return true;
-  });
-  if (note.what == waiting_record::kind::accept) {
-    std::erase_if(queue_, [&](const turn_state& t) { return t.request.task_id == note.task; });
-    if (note.opens)
-      exists_ = false;
-    if (note.lease != 0)
-      lease_ = durable_lease_;
-  }
-  if (note.what == waiting_record::kind::lease)
-    lease_ = durable_lease_;
-  if (note.what == waiting_record::kind::remove)
-    removing_ = false;
-  if (note.promise != 0)
-    out.push_back(refuse(note.promise, why));
-  release(out);
-  start_next(out, now);
-  return out;
-}
-
-// -- from the task
-// ----------------------------------------------------------------------------------
-
-effects conversation::delta(const std::string& task, std::string text, std::int64_t now) {
-  effects out;
-  if (!running_ || running_->turn.request.task_id != task || text.empty())
-    return out;
-  auto& run = *running_;
-  run.text += text;
-  run.tokens += estimate_tokens(text);
-  run.updated_at = now;
-  auto e = make(event_kind::delta, run.turn.header, now);
-  e->text = std::move(text);
-  run.log.note(*e);
-  tell(std::move(e), 0, out);
-  report_progress(out, now);
-  return out;
-}
-
-void conversation::report_progress(effects& out, std::int64_t now) {
-  auto& run = *running_;
-  if (run.progress_at != 0 && now - run.progress_at < progress_every_ms)
-    return;
-  // Against the length that was asked for; without one, against a length nobody knows: it slows
-  // down as it grows and never claims to be done.
-  auto limit = run.turn.request.settings.max_tokens;
-  auto share =
-      limit && *limit > 0 ? run.tokens * 100 / *limit : run.tokens * 100 / (run.tokens + 256);
-  auto percent = static_cast<std::uint32_t>(std::clamp<std::int64_t>(share, 1, 95));
-  if (percent <= run.progress)
-    return;
-  run.progress = percent;
-  run.progress_at = now;
-  auto e = make(event_kind::progress, run.turn.header, now);
-  e->number = percent;
-  run.log.note(*e);
-  tell(std::move(e), 0, out);
-}
-
-effects conversation::retrying(const std::string& task, std::uint32_t attempt,
-                               std::uint32_t delay_ms, bool discard, std::int64_t now) {
-  effects out;
-  if (!running_ || running_->turn.request.task_id != task)
-    return out;
-  auto& run = *running_;
-  run.attempt = attempt;
-  run.updated_at = now;
-  if (discard) {
-    run.text.clear();
-    run.progress = 0;
-    run.tokens = 0;
-  }
-  auto e = make(event_kind::retry, run.turn.header, now);
-  e->number = attempt;
-  e->delay_ms = delay_ms;
-  e->discard = discard;
-  run.log.note(*e);
-  tell(std::move(e), 0, out);
-  return out;
-}
-
-effects conversation::attempt_ended(const std::string& task, std::uint32_t attempt, usage used,
-                                    errc error, std::int64_t now) {
-  effects out;
-  if (!running_ || running_->turn.request.task_id != task)
-    return out;
-  record({store::usage_recorded{task, attempt, running_->turn.header->model, now, used, error}}, {},
-         out);
-  return out;
-}
-
-effects conversation::finished(const std::string& task, outcome end, std::string answer_extra,
-                               std::int64_t now) {
-  effects out;
-  if (!running_ || running_->turn.request.task_id != task)
-    return out;
-  auto run = std::move(*running_);
-  running_.reset();
-  end.content = std::move(run.text);
-  end.history_dropped = run.dropped;
-  auto& turn = run.turn;
-  history_.push_back(
-      remembered(turn.request.message_id, turn.request.said, task, turn.header->created_at, false));
-  ++message_count_;
-  ++question_count_;
-  if (!end.content.empty() || !answer_extra.empty()) {
-    end.message_id = make_message_id();
-    history_.push_back(remembered(end.message_id, {role::assistant, end.content, answer_extra},
-                                  task, now, end.status != task_status::completed));
-    ++message_count_;
-  }
-  total_tokens_ += end.used.total();
-  last_accessed_ = now;
-  conclude(turn, std::move(end), std::move(answer_extra), run.log.take_text(),
-           run.log.take_entries(), std::move(run.cancel_promises), out, now);
-  start_next(out, now);
-  return out;
-}
-
-void conversation::conclude(const turn_state& t, outcome end, std::string extra, std::string text,
-                            std::string log, std::vector<std::uint64_t> promises, effects& out,
-                            std::int64_t now) {
-  auto kind = end.status == task_status::completed   ? event_kind::completed
-              : end.status == task_status::cancelled ? event_kind::cancelled
-                                                     : event_kind::failed;
-  auto e = make(kind, t.header, now);
-  store::task_ended fact;
-  fact.key = key_;
-  fact.task = t.request.task_id;
-  fact.at = now;
-  fact.seq = e->seq;
-  fact.end = end;
-  fact.answer_extra = std::move(extra);
-  fact.text = std::move(text);
-  fact.log = std::move(log);
-  e->end = std::make_shared<const outcome>(std::move(end));
-  waiting_record note;
-  note.what = waiting_record::kind::end;
-  note.task = t.request.task_id;
-  note.promises = std::move(promises);
-  note.again = {fact};
-  auto ticket = record({std::move(fact)}, std::move(note), out);
-  tell(std::move(e), ticket, out);
-}
-
-effects conversation::checkpoint(std::int64_t now) {
-  effects out;
-  if (!running_ || running_->log.empty())
-    return out;
-  record({store::task_checkpoint{running_->turn.request.task_id, now, running_->log.take_text(),
-                                 running_->log.take_entries()}},
-         {}, out);
-  return out;
-}
-
-// -- observers
-// --------------------------------------------------------------------------------------
-
-session_view conversation::view() const {
-  session_view v;
-  v.id = key_.id;
-  v.created_at = created_at_;
-  v.last_accessed = last_accessed_;
-  // The running turn's question counts from its acceptance on.
-  auto open = static_cast<std::int64_t>(queue_.size() + (running_ ? 1 : 0));
-  v.message_count = message_count_ + open;
-  v.question_count = question_count_ + open;
-  v.total_tokens = total_tokens_;
-  v.state = running_ ? "running" : "idle";
-  if (running_)
-    v.active_task = running_->turn.request.task_id;
-  v.last_seq = last_told_;
-  return v;
-}
-
-std::optional<task_view> conversation::task(const std::string& id) const {
-  task_view v;
-  auto fill = [&](const turn_state& t) {
-    v.id = t.request.task_id;
-    v.session = key_.id;
-    v.model = t.header->model;
-    v.created_at = v.updated_at = t.header->created_at;
-    v.last_seq = t.accepted_seq;
-  };
-  if (running_ && running_->turn.request.task_id == id) {
-    fill(running_->turn);
-    v.status = task_status::running;
-    v.progress = running_->progress;
-    v.attempt = running_->attempt;
-    v.updated_at = running_->updated_at;
-    v.text = running_->text;
-    v.last_seq = last_told_;
-    return v;
-  }
-  for (auto& t : queue_)
-    if (t.request.task_id == id) {
-      fill(t);
-      return v;
-    }
-  // Concluded, but the end is not durable yet: still running for everybody outside.
-  for (auto& p : outgoing_)
-    if (p.what->task && p.what->task->id == id && p.what->end) {
-      v = {id,
-           key_.id,
-           p.what->task->model,
-           task_status::running,
-           95,
-           p.what->end->attempts,
-           p.what->task->created_at,
-           p.what->at,
-           last_told_,
-           p.what->end->content,
-           nullptr};
-      return v;
-    }
-  return std::nullopt; // ended: the store knows
 }
 
 } // namespace parlor

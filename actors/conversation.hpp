@@ -139,6 +139,7 @@ private:
   struct waiting_record { // what happens when a ticket comes back
     enum class kind { lease, accept, start, other, end, remove } what = kind::other;
     std::uint64_t lease = 0;
+    std::uint64_t settled = 0; // what was leased beyond this is given back
     std::uint64_t promise = 0;
     bool opens = false; // the session came to be with this ticket
     std::string task;
@@ -146,10 +147,14 @@ private:
     store::fact_group again; // end: recorded again if the store was full
   };
 
+  static answer_effect refuse(std::uint64_t promise, errc code);
+  void remember(const std::string& id, message said, const std::string& task, std::int64_t at,
+                bool partial);
   std::shared_ptr<event> make(event_kind kind, const task_header_ptr& task, std::int64_t now);
   void tell(event_ptr e, std::uint64_t gate, effects& out);
   void release(effects& out);
-  void lease(effects& out);
+  void lease_for(store::fact_group& group, waiting_record& note, std::uint64_t ahead);
+  void lease_more(effects& out);
   std::uint64_t record(store::fact_group group, waiting_record note, effects& out);
   void start_next(effects& out, std::int64_t now);
   void begin(effects& out, std::int64_t now);

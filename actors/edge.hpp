@@ -7,6 +7,7 @@
 // drained, then gets what it missed with the pieces of the answer merged; beyond a limit it is cut,
 // and may come back with its cursor.
 
+#include "actors/instrument.hpp"
 #include "actors/interfaces.hpp"
 
 #include <functional>
@@ -50,9 +51,10 @@ struct watcher {
 };
 
 struct edge_state {
-  explicit edge_state(edge_actor::pointer me) : self{me} {}
+  explicit edge_state(edge_actor::pointer me) : self{me}, counted{actor_kind::edge} {}
   static inline const char* name = "edge";
   edge_actor::pointer self;
+  alive counted;
   edge_options options;
   std::uint64_t next_id = 1;
   std::unordered_map<std::uint64_t, watcher> watchers;

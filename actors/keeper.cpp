@@ -1,7 +1,5 @@
 #include "actors/keeper.hpp"
 
-#include "actors/instrument.hpp"
-
 namespace parlor {
 
 namespace {
@@ -99,7 +97,7 @@ keeper_actor::behavior_type keeper(keeper_actor::stateful_pointer<keeper_state> 
   };
 }
 
-archive_actor::behavior_type archive(archive_actor::pointer self,
+archive_actor::behavior_type archive(archive_actor::stateful_pointer<archive_state> self,
                                      std::shared_ptr<store::reader> reader) {
   guard(actor_kind::archive, self);
   return {

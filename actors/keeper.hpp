@@ -1,6 +1,7 @@
 #pragma once
 // The only one that writes to the store, and the only one that may block on it.
 
+#include "actors/instrument.hpp"
 #include "actors/interfaces.hpp"
 
 #include <functional>
@@ -21,14 +22,22 @@ struct keeper_options {
 /// answers after one fsync, and a busy one shares it among up to `batch` groups.
 keeper_actor::behavior_type keeper(keeper_actor::stateful_pointer<struct keeper_state> self,
                                    std::shared_ptr<store::writer> writer, keeper_options options);
+
+struct archive_state {
+  explicit archive_state(archive_actor::pointer) : counted{actor_kind::archive} {}
+  static inline const char* name = "archive";
+  alive counted;
+};
+
 /// Reads from the store.
-archive_actor::behavior_type archive(archive_actor::pointer self,
+archive_actor::behavior_type archive(archive_actor::stateful_pointer<archive_state> self,
                                      std::shared_ptr<store::reader> reader);
 
 struct keeper_state {
-  explicit keeper_state(keeper_actor::pointer me) : self{me} {}
+  explicit keeper_state(keeper_actor::pointer me) : self{me}, counted{actor_kind::keeper} {}
   static inline const char* name = "keeper";
   keeper_actor::pointer self;
+  alive counted;
   std::shared_ptr<store::writer> writer;
   keeper_options options;
   std::vector<store::fact_group> groups;

@@ -17,9 +17,10 @@ struct lobby_options {
 };
 
 struct lobby_state {
-  explicit lobby_state(lobby_actor::pointer me) : self{me} {}
+  explicit lobby_state(lobby_actor::pointer me) : self{me}, counted{actor_kind::lobby} {}
   static inline const char* name = "lobby";
   lobby_actor::pointer self;
+  alive counted;
   struct entry {
     session_actor actor;
     std::uint64_t sent = 0;

@@ -2,23 +2,13 @@
 
 #include "actors/ask.hpp"
 
-#include "actors/replay.hpp"
-
-#include <algorithm>
-
 namespace parlor {
-
-namespace {
-
-constexpr auto store_timeout = std::chrono::seconds{30};
 
 session_answer_ptr refusal_answer(errc code) {
   auto a = std::make_shared<session_answer>();
   a->why.code = code;
   return a;
 }
-
-} // namespace
 
 // -- loading
 // ------------------------------------------------------------------------------------------
@@ -48,7 +38,7 @@ void session_state::load() {
     arm();
   };
   parlor::ask(
-      self, world->archive, store_timeout, store_query_ptr{std::move(query)},
+      self, world->archive, session_world::store_timeout, store_query_ptr{std::move(query)},
       [this, failed](const store_reply_ptr& reply) {
         if (auto* image = std::any_cast<store::session_image>(&reply->value))
           loaded(*image);
@@ -142,112 +132,6 @@ void session_state::look(const session_ask& ask,
     if (!ask.task.empty())
       a->the_task = talk->task(ask.task);
   }
-  promise.deliver(session_answer_ptr{std::move(a)});
-}
-
-// -- watching
-// -----------------------------------------------------------------------------------------
-
-void session_state::listen(const listener_actor& l) {
-  auto& entry = listeners[caf::actor_cast<caf::actor_addr>(l)];
-  entry.first = l;
-  ++entry.second;
-}
-
-void session_state::drop_listener(const listener_actor& l) {
-  auto i = listeners.find(caf::actor_cast<caf::actor_addr>(l));
-  if (i != listeners.end() && --i->second.second == 0)
-    listeners.erase(i);
-  last_active = self->clock().now();
-  arm();
-}
-
-void session_state::watch(const session_ask& ask,
-                          caf::typed_response_promise<session_answer_ptr> promise) {
-  if (!talk->exists() || talk->removed()) {
-    promise.deliver(refusal_answer(errc::session_not_found));
-    return;
-  }
-  auto after = ask.task.empty() ? talk->last_told() : 0;
-  if (ask.after) {
-    auto& c = *ask.after;
-    auto known = c.epoch == world->epoch && c.seq <= talk->last_told() &&
-                 (c.seq == 0 || c.seq + 1 >= talk->first_seq());
-    if (!known) { // a gap is announced, never hidden
-      auto a = std::make_shared<session_answer>();
-      a->reset = true;
-      a->the_session = talk->view();
-      a->last_seq = talk->last_told();
-      if (!ask.task.empty()) {
-        a->the_task = talk->task(ask.task);
-        a->ended = !a->the_task;
-      }
-      if (ask.listener && !a->ended)
-        listen(ask.listener);
-      promise.deliver(session_answer_ptr{std::move(a)});
-      return;
-    }
-    after = c.seq;
-  }
-  // From now on everything is published to the listener; the answer, sent later by this same actor,
-  // arrives after what it contains, and before what it does not.
-  if (ask.listener)
-    listen(ask.listener);
-  if (after + 1 >= talk->first_recent() || talk->last_told() <= after)
-    return answer_watch(ask, after, {}, promise);
-  auto query = std::make_shared<store_query>();
-  query->ask = [key = *key, task = ask.task, after](store::reader& r) -> std::any {
-    std::vector<event_ptr> events;
-    auto add = [&](const store::stored_task& t) {
-      for (auto& e : stored_events(t))
-        if (e->seq > after)
-          events.push_back(std::move(e));
-    };
-    if (task.empty()) {
-      for (auto& t : r.tasks_after(key, after, 10'000))
-        add(t);
-    } else if (auto t = r.find_task(key.tenant, task)) {
-      add(*t);
-    }
-    std::sort(events.begin(), events.end(), [](auto& a, auto& b) { return a->seq < b->seq; });
-    return events;
-  };
-  auto again = std::make_shared<session_ask>(ask);
-  parlor::ask(
-      self, world->archive, store_timeout, store_query_ptr{std::move(query)},
-      [this, again, after, promise](const store_reply_ptr& reply) mutable {
-        auto* events = std::any_cast<std::vector<event_ptr>>(&reply->value);
-        if (events == nullptr || !talk) {
-          promise.deliver(refusal_answer(errc::store_failed));
-          return;
-        }
-        answer_watch(*again, after, *events, promise);
-      },
-      [promise](caf::error&) mutable { promise.deliver(refusal_answer(errc::store_failed)); });
-}
-
-void session_state::answer_watch(const session_ask& ask, std::uint64_t after,
-                                 std::vector<event_ptr> stored,
-                                 caf::typed_response_promise<session_answer_ptr>& promise) {
-  auto a = std::make_shared<session_answer>();
-  auto mine = [&](const event_ptr& e) {
-    return ask.task.empty() || !e->task || e->task->id == ask.task;
-  };
-  // What is both stored and recent is taken from memory.
-  auto from_memory = talk->recent().empty() ? talk->last_told() + 1 : talk->recent().front()->seq;
-  for (auto& e : stored)
-    if (e->seq < from_memory && e->seq <= talk->last_told() && mine(e))
-      a->events.push_back(std::move(e));
-  for (auto& e : talk->recent())
-    if (e->seq > after && mine(e))
-      a->events.push_back(e);
-  a->last_seq = talk->last_told();
-  if (!ask.task.empty()) {
-    a->the_task = talk->task(ask.task);
-    a->ended = !a->the_task;
-  }
-  if (a->ended && ask.listener)
-    drop_listener(ask.listener); // nothing will follow
   promise.deliver(session_answer_ptr{std::move(a)});
 }
 
@@ -365,65 +249,6 @@ void session_state::task_down() {
   end.status = task_status::failed;
   end.error = errc::internal;
   perform(talk->finished(std::exchange(running_id, {}), std::move(end), {}, world->wall()));
-}
-
-// -- leaving
-// ------------------------------------------------------------------------------------------
-
-void session_state::arm() {
-  if (alarm_out || loading || (talk && !talk->idle()))
-    return;
-  alarm_out = true;
-  auto wait = world->memory_for;
-  if (!talk || !talk->exists())
-    wait = std::chrono::milliseconds{0};
-  else if (!listeners.empty() && world->idle_expiry.count() > 0)
-    wait = world->idle_expiry;
-  self->delayed_send(self, caf::timespan{wait}, session_alarm{++alarm_generation});
-}
-
-void session_state::on_alarm(std::uint64_t generation) {
-  if (generation != alarm_generation)
-    return;
-  alarm_out = false;
-  if (loading)
-    return;
-  if (!talk || !talk->exists())
-    return try_leave();
-  if (!talk->idle() || talk->removed())
-    return; // armed again when it becomes idle
-  auto now = self->clock().now();
-  auto idle = now - last_active;
-  if (world->idle_expiry.count() > 0 && idle >= world->idle_expiry)
-    return perform(talk->remove(true, 0, world->wall()));
-  if (listeners.empty() && idle >= world->memory_for)
-    return try_leave();
-  auto due =
-      listeners.empty() || world->idle_expiry.count() == 0 ? world->memory_for : world->idle_expiry;
-  alarm_out = true;
-  auto wait = std::max<caf::timespan>(caf::timespan{due} - idle, std::chrono::milliseconds{1});
-  self->delayed_send(self,
-                     listeners.empty()           ? wait
-                     : caf::timespan{due} > idle ? wait
-                                                 : caf::timespan{due},
-                     session_alarm{++alarm_generation});
-}
-
-void session_state::try_leave() {
-  if (leaving)
-    return;
-  leaving = true;
-  auto asked_at = touched;
-  parlor::ask(
-      self, lobby, store_timeout, leave{*key, received},
-      [this, asked_at](bool yes) {
-        leaving = false;
-        if (yes)
-          self->quit();
-        else if (touched == asked_at)
-          arm(); // something is on its way
-      },
-      [this](caf::error&) { self->quit(); });
 }
 
 session_actor::behavior_type session(session_actor::stateful_pointer<session_state> self,

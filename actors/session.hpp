@@ -18,6 +18,7 @@ namespace parlor {
 
 /// What all sessions share. Immutable once the system runs.
 struct session_world {
+  static constexpr std::chrono::seconds store_timeout{30}; // for reads
   std::string epoch;
   keeper_actor keeper;
   archive_actor archive;
@@ -87,6 +88,8 @@ struct session_state {
   std::uint64_t keep(caf::typed_response_promise<session_answer_ptr> promise,
                      listener_actor listener = {});
 };
+
+session_answer_ptr refusal_answer(errc code);
 
 session_actor::behavior_type session(session_actor::stateful_pointer<session_state> self,
                                      session_world_ptr world, session_key key, lobby_actor lobby);

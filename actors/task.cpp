@@ -1,7 +1,5 @@
 #include "actors/task.hpp"
 
-#include "actors/instrument.hpp"
-
 #include <algorithm>
 
 namespace parlor {
@@ -147,7 +145,6 @@ task_actor::behavior_type task(task_actor::stateful_pointer<task_state> self, ta
   st.random = std::move(random);
   st.attempt = st.order->first_attempt;
   st.total_due = self->clock().now() + st.model->total;
-  self->attach_functor([life = std::make_shared<alive>(actor_kind::task)] {});
   st.begin_attempt();
   return {
       observed(actor_kind::task, self, [self](call_news& news) { self->state.on_news(news); }),

@@ -4,6 +4,7 @@
 // Owner: its session (linked). Thread: the pool. Lifetime: until it has reported task_over, or its
 // session dies; then the call is dropped, which closes the upstream connection.
 
+#include "actors/instrument.hpp"
 #include "actors/interfaces.hpp"
 #include "protocol/backoff.hpp"
 
@@ -30,9 +31,10 @@ struct model_entry {
 using random_source = std::function<double()>;
 
 struct task_state {
-  explicit task_state(task_actor::pointer me) : self{me} {}
+  explicit task_state(task_actor::pointer me) : self{me}, counted{actor_kind::task} {}
   static inline const char* name = "task";
   task_actor::pointer self;
+  alive counted;
   using time_point = caf::actor_clock::time_point;
 
   task_order_ptr order;

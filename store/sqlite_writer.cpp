@@ -119,9 +119,10 @@ void sqlite_writer::on(const session_opened& f) {
 }
 
 void sqlite_writer::on(const seq_leased& f) {
-  if (db_.run("UPDATE session SET lease = max(lease, ?) WHERE tenant = ? AND name = ?", f.upto,
-              f.key.tenant,
-              f.key.id) == 0) // removed meanwhile: its numbers stay used
+  auto found = db_.run("UPDATE session SET lease = max(CASE WHEN ?1 THEN last_seq ELSE lease END, "
+                       "?2) WHERE tenant = ?3 AND name = ?4",
+                       f.exactly ? 1 : 0, f.upto, f.key.tenant, f.key.id);
+  if (found == 0 && !f.exactly) // removed meanwhile: its numbers stay used
     db_.run("UPDATE meta SET seq_floor = max(seq_floor, ?)", f.upto);
 }
 

@@ -28,10 +28,12 @@ struct session_opened {
   std::string system_prompt;
   std::string metadata; // JSON object text or empty
 };
-/// No event of the session numbered above `upto` is told before this is durable.
+/// No event of the session numbered above `upto` is told before this is durable. `exactly`: none
+/// above it has been told either, so that an earlier, longer lease is given back.
 struct seq_leased {
   session_key key;
   std::uint64_t upto = 0;
+  bool exactly = false;
 };
 /// A task exists: its request is kept so that it can be run after a restart.
 struct task_accepted {

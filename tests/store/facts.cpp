@@ -204,3 +204,13 @@ TEST_CASE_METHOD(fixture, "an answer that is empty does not join the history", "
   CHECK(r->find_session(alice)->view.message_count == 1);
   CHECK(r->load_session(alice, 10).history.size() == 1);
 }
+
+TEST_CASE_METHOD(fixture, "a lease grows, and is given back only by its owner's word", "[store]") {
+  apply({turn(alice, "t1", 1000, 1)}); // ends at 3
+  apply({{seq_leased{alice, 50}}});
+  CHECK(r->load_session(alice, 10).session->lease == 101);
+  apply({{seq_leased{alice, 3, true}}});
+  CHECK(r->load_session(alice, 10).session->lease == 3);
+  apply({{seq_leased{alice, 1, true}}}); // never below a number that was used
+  CHECK(r->load_session(alice, 10).session->lease == 3);
+}

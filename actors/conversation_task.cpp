@@ -1,0 +1,157 @@
+#include "actors/conversation.hpp"
+
+// What the running task tells, and how it ends.
+
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
+namespace parlor {
+
+namespace {
+constexpr std::int64_t progress_every_ms = 100; // contracts/generate-async.md: at most ten a second
+}
+
+effects conversation::delta(const std::string& task, std::string text, std::int64_t now) {
+  effects out;
+  if (!running_ || running_->turn.request.task_id != task || text.empty())
+    return out;
+  auto& run = *running_;
+  run.text += text;
+  run.tokens += estimate_tokens(text);
+  run.updated_at = now;
+  auto e = make(event_kind::delta, run.turn.header, now);
+  e->text = std::move(text);
+  run.log.note(*e);
+  tell(std::move(e), 0, out);
+  report_progress(out, now);
+  lease_more(out);
+  return out;
+}
+
+void conversation::report_progress(effects& out, std::int64_t now) {
+  auto& run = *running_;
+  if (run.progress_at != 0 && now - run.progress_at < progress_every_ms)
+    return;
+  // Against the length that was asked for; without one, against a length nobody knows: it slows
+  // down as it grows and never claims to be done.
+  auto limit = run.turn.request.settings.max_tokens;
+  auto share =
+      limit && *limit > 0 ? run.tokens * 100 / *limit : run.tokens * 100 / (run.tokens + 256);
+  auto percent = static_cast<std::uint32_t>(std::clamp<std::int64_t>(share, 1, 95));
+  if (percent <= run.progress)
+    return;
+  run.progress = percent;
+  run.progress_at = now;
+  auto e = make(event_kind::progress, run.turn.header, now);
+  e->number = percent;
+  run.log.note(*e);
+  tell(std::move(e), 0, out);
+}
+
+effects conversation::retrying(const std::string& task, std::uint32_t attempt,
+                               std::uint32_t delay_ms, bool discard, std::int64_t now) {
+  effects out;
+  if (!running_ || running_->turn.request.task_id != task)
+    return out;
+  auto& run = *running_;
+  run.attempt = attempt;
+  run.updated_at = now;
+  if (discard) {
+    run.text.clear();
+    run.progress = 0;
+    run.tokens = 0;
+  }
+  auto e = make(event_kind::retry, run.turn.header, now);
+  e->number = attempt;
+  e->delay_ms = delay_ms;
+  e->discard = discard;
+  run.log.note(*e);
+  tell(std::move(e), 0, out);
+  lease_more(out);
+  return out;
+}
+
+effects conversation::attempt_ended(const std::string& task, std::uint32_t attempt, usage used,
+                                    errc error, std::int64_t now) {
+  effects out;
+  if (!running_ || running_->turn.request.task_id != task)
+    return out;
+  record({store::usage_recorded{task, attempt, running_->turn.header->model, now, used, error}}, {},
+         out);
+  return out;
+}
+
+effects conversation::finished(const std::string& task, outcome end, std::string answer_extra,
+                               std::int64_t now) {
+  effects out;
+  if (!running_ || running_->turn.request.task_id != task)
+    return out;
+  auto run = std::move(*running_);
+  running_.reset();
+  end.content = std::move(run.text);
+  end.history_dropped = run.dropped;
+  auto& turn = run.turn;
+  remember(turn.request.message_id, turn.request.said, task, turn.header->created_at, false);
+  ++message_count_;
+  ++question_count_;
+  if (!end.content.empty() || !answer_extra.empty()) {
+    end.message_id = make_message_id();
+    remember(end.message_id, {role::assistant, end.content, answer_extra}, task, now,
+             end.status != task_status::completed);
+    ++message_count_;
+  }
+  total_tokens_ += end.used.total();
+  last_accessed_ = now;
+  conclude(turn, std::move(end), std::move(answer_extra), run.log.take_text(),
+           run.log.take_entries(), std::move(run.cancel_promises), out, now);
+  start_next(out, now);
+  return out;
+}
+
+void conversation::conclude(const turn_state& t, outcome end, std::string extra, std::string text,
+                            std::string log, std::vector<std::uint64_t> promises, effects& out,
+                            std::int64_t now) {
+  auto kind = end.status == task_status::completed   ? event_kind::completed
+              : end.status == task_status::cancelled ? event_kind::cancelled
+                                                     : event_kind::failed;
+  store::fact_group group;
+  waiting_record note;
+  lease_for(group, note, 1);
+  auto e = make(kind, t.header, now);
+  store::task_ended fact;
+  fact.key = key_;
+  fact.task = t.request.task_id;
+  fact.at = now;
+  fact.seq = e->seq;
+  fact.end = end;
+  fact.answer_extra = std::move(extra);
+  fact.text = std::move(text);
+  fact.log = std::move(log);
+  e->end = std::make_shared<const outcome>(std::move(end));
+  note.what = waiting_record::kind::end;
+  note.task = t.request.task_id;
+  note.promises = std::move(promises);
+  group.push_back(std::move(fact));
+  note.again = group;
+  if (!running_ && queue_.empty()) {
+    // Nothing more is being said: what was leased and not used is given back with the same commit,
+    // so that numbers go on without a gap however the server ends now.
+    lease_ = note.settled = e->seq;
+    group.push_back(store::seq_leased{key_, lease_, true});
+  }
+  auto ticket = record(std::move(group), std::move(note), out);
+  tell(std::move(e), ticket, out);
+}
+
+effects conversation::checkpoint(std::int64_t now) {
+  effects out;
+  if (!running_ || running_->log.empty())
+    return out;
+  record({store::task_checkpoint{running_->turn.request.task_id, now, running_->log.take_text(),
+                                 running_->log.take_entries()}},
+         {}, out);
+  return out;
+}
+
+} // namespace parlor

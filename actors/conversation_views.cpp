@@ -1,0 +1,67 @@
+#include "actors/conversation.hpp"
+
+// How a session and its tasks look from outside.
+
+namespace parlor {
+
+session_view conversation::view() const {
+  session_view v;
+  v.id = key_.id;
+  v.created_at = created_at_;
+  v.last_accessed = last_accessed_;
+  // The running turn's question counts from its acceptance on.
+  auto open = static_cast<std::int64_t>(queue_.size() + (running_ ? 1 : 0));
+  v.message_count = message_count_ + open;
+  v.question_count = question_count_ + open;
+  v.total_tokens = total_tokens_;
+  v.state = running_ ? "running" : "idle";
+  if (running_)
+    v.active_task = running_->turn.request.task_id;
+  v.last_seq = last_told_;
+  return v;
+}
+
+std::optional<task_view> conversation::task(const std::string& id) const {
+  task_view v;
+  auto fill = [&](const turn_state& t) {
+    v.id = t.request.task_id;
+    v.session = key_.id;
+    v.model = t.header->model;
+    v.created_at = v.updated_at = t.header->created_at;
+    v.last_seq = t.accepted_seq;
+  };
+  if (running_ && running_->turn.request.task_id == id) {
+    fill(running_->turn);
+    v.status = task_status::running;
+    v.progress = running_->progress;
+    v.attempt = running_->attempt;
+    v.updated_at = running_->updated_at;
+    v.text = running_->text;
+    v.last_seq = last_told_;
+    return v;
+  }
+  for (auto& t : queue_)
+    if (t.request.task_id == id) {
+      fill(t);
+      return v;
+    }
+  // Concluded, but the end is not durable yet: still running for everybody outside.
+  for (auto& p : outgoing_)
+    if (p.what->task && p.what->task->id == id && p.what->end) {
+      v = {id,
+           key_.id,
+           p.what->task->model,
+           task_status::running,
+           95,
+           p.what->end->attempts,
+           p.what->task->created_at,
+           p.what->at,
+           last_told_,
+           p.what->end->content,
+           nullptr};
+      return v;
+    }
+  return std::nullopt; // ended: the store knows
+}
+
+} // namespace parlor
