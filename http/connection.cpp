@@ -27,6 +27,7 @@ namespace {
 constexpr std::size_t read_size = 16 * 1024;
 constexpr std::uint64_t body_bytes_per_second =
     16 * 1024; // a body may take longer the larger it is
+constexpr auto linger_time = std::chrono::seconds{2};
 
 std::int64_t ticks(clock::time_point t) { return t.time_since_epoch().count(); }
 
@@ -76,9 +77,12 @@ public:
   void push(chunk piece) override {
     if (!piece || piece->empty())
       return;
-    c_->backlog_.fetch_add(piece->size(), std::memory_order_relaxed);
     {
       std::lock_guard lock{c_->mutex_};
+      // Noted here and not when writing: one write may take all that the pusher saw.
+      if (c_->backlog_.fetch_add(piece->size(), std::memory_order_relaxed) + piece->size() >
+          high_water)
+        c_->above_high_ = true;
       c_->pending_.push_back(std::move(piece));
       if (std::exchange(c_->flush_scheduled_, true))
         return;
@@ -89,7 +93,9 @@ public:
     boost::asio::post(c_->socket_.get_executor(), [c = c_, t = turn_] { c->end_stream(t); });
   }
   void abort() override {
-    boost::asio::post(c_->socket_.get_executor(), [c = c_] {
+    boost::asio::post(c_->socket_.get_executor(), [c = c_, t = turn_] {
+      if (c->turn_ != t)
+        return;
       error_code ignored;
       c->socket_.set_option(boost::asio::socket_base::linger{true, 0}, ignored);
       c->close();
@@ -174,6 +180,10 @@ void connection::read() {
 }
 
 void connection::consume() {
+  if (phase_ == phase::closing) {
+    in_.clear();
+    return read();
+  }
   if (phase_ == phase::body)
     return parse_body();
   if (phase_ == phase::idle && !in_.empty()) {
@@ -181,9 +191,11 @@ void connection::consume() {
     set_deadline(server_->options.header_timeout);
   }
   if (phase_ != phase::head)
-    return; // pipelined: looked at once the present request is answered
-  while (in_.size() >= 2 && in_[0] == '\r' && in_[1] == '\n')
-    in_.erase(0, 2); // RFC 9112 section 2.2
+    return;              // pipelined: looked at once the present request is answered
+  std::size_t blank = 0; // RFC 9112 section 2.2
+  while (in_.compare(blank, 2, "\r\n") == 0)
+    blank += 2;
+  in_.erase(0, blank);
   framing_limits limits;
   limits.max_header = server_->options.max_header;
   limits.max_target = server_->options.max_target;
@@ -232,7 +244,7 @@ void connection::consume() {
   if (!expect.empty()) {
     if (!beast::iequals({expect.data(), expect.size()}, "100-continue"))
       return fail(errc::expectation_failed);
-    if (!p.is_done() && in_.empty()) {
+    if (http11_ && !p.is_done() && in_.empty()) {
       out_ += "HTTP/1.1 100 Continue\r\n\r\n";
       flush();
     }
@@ -283,6 +295,7 @@ void connection::dispatch() {
 void connection::fail(errc code) {
   ++server_->stats.refused_total;
   keep_alive_ = false; // what follows on this connection cannot be trusted
+  refused_ = true;
   in_.clear();
   parser_.reset();
   phase_ = phase::handling;
@@ -308,12 +321,10 @@ void connection::watch_peer() {
       return me->close();
     if (!e && me->phase_ != phase::streaming)
       me->in_.append(buffer, n); // pipelined; a stream is the last answer of its connection
-    if (me->phase_ == phase::idle)
-      return me->consume();
     if (me->phase_ == phase::handling || me->phase_ == phase::streaming)
       me->watch_peer();
-    else
-      me->read();
+    else // the answer was given meanwhile, and this belongs to the next request
+      me->consume();
   });
 }
 
@@ -372,8 +383,11 @@ void connection::open(response head, std::string keepalive, std::uint64_t turn) 
   request_ = {};
   std::string{}.swap(in_);
   keepalive_ = std::move(keepalive);
-  if (head_only_)
+  if (head_only_) {
     ending_ = true;
+    chunked_ = false;
+  }
+  watch_peer(); // it had stopped if a lot was pipelined
   std::lock_guard lock{mutex_};
   if (!std::exchange(flush_scheduled_, true))
     schedule_flush(); // with what is pushed in this turn of the loop
@@ -399,7 +413,7 @@ void connection::flush() {
     if (offset_ == 0 && out_.empty() && sending_.empty() &&
         tail_.empty()) { // frame what has been pushed
       std::vector<chunk> more;
-      if (phase_ == phase::streaming) {
+      if (phase_ == phase::streaming && !head_only_) {
         std::lock_guard lock{mutex_};
         more.swap(pending_);
         flush_scheduled_ = false;
@@ -461,6 +475,8 @@ void connection::flush() {
       set_deadline(std::chrono::milliseconds{0});
       keepalive_at_ =
           keepalive_.empty() ? 0 : ticks(clock::now() + server_->options.keepalive_every * 2 / 3);
+    } else if (answered_) {
+      set_deadline(server_->options.write_timeout);
     }
     offset_ += n;
     if (offset_ >= out_.size()) { // drop what is done, piece by piece
@@ -476,10 +492,13 @@ void connection::flush() {
         tail_.clear();
       }
     }
-    auto now = backlog_.load(std::memory_order_relaxed);
-    if (now > exchange::high_water)
-      above_high_ = true;
-    else if (now <= exchange::low_water && std::exchange(above_high_, false))
+    auto drained = false;
+    {
+      std::lock_guard lock{mutex_};
+      drained = backlog_.load(std::memory_order_relaxed) <= exchange::low_water &&
+                std::exchange(above_high_, false);
+    }
+    if (drained)
       tell(signal::drained);
   }
 }
@@ -499,7 +518,12 @@ void connection::wrote_all() {
   if (!keep_alive_) {
     error_code ignored;
     socket_.shutdown(tcp::socket::shutdown_send, ignored);
-    return close();
+    if (!refused_ && in_.empty())
+      return close();
+    // A socket closed with bytes unread is reset, and the answer may be lost with it.
+    phase_ = phase::closing;
+    set_deadline(linger_time);
+    return consume();
   }
   if (phase_ == phase::handling && answered_)
     next_request();
@@ -511,6 +535,7 @@ void connection::next_request() {
   ++turn_;
   request_ = {};
   request_id_.clear();
+  head_only_ = false;
   phase_ = phase::idle;
   set_deadline(server_->options.idle_timeout);
   if (in_.empty())
@@ -532,7 +557,8 @@ void connection::look_at_clock(clock::time_point now) {
     if (!me || me->closed_)
       return;
     if (late) {
-      if (me->deadline_.load() == 0)
+      auto still_due = me->deadline_.load();
+      if (still_due == 0 || ticks(clock::now()) < still_due)
         return;
       if ((me->phase_ == phase::head && (!me->in_.empty() || me->turn_ == 0)) ||
           me->phase_ == phase::body) {

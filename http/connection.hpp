@@ -25,14 +25,15 @@ class connection;
 struct server::shared {
   shared(boost::asio::io_context& context, server_options o, handler h, failure_body f)
       : io{context}, options{std::move(o)}, handle{std::move(h)}, failure{std::move(f)},
-        acceptor{context}, pause{context}, sweep_timer{context} {}
+        acceptor{boost::asio::make_strand(context)}, pause{acceptor.get_executor()},
+        sweep_timer{acceptor.get_executor()} {}
   boost::asio::io_context& io;
   server_options options;
   handler handle;
   failure_body failure;
   server_stats stats;
   tcp::acceptor acceptor;
-  boost::asio::steady_timer pause;
+  boost::asio::steady_timer pause; // of accepting
   boost::asio::steady_timer sweep_timer;
   std::mutex mutex;
   std::set<connection*> open; // guarded; a connection takes itself out before it dies
@@ -91,7 +92,7 @@ private:
   bool ending_ = false;
   bool waiting_write_ = false;
   bool reading_ = false;
-  bool above_high_ = false;
+  bool refused_ = false;
   bool closed_ = false;
   std::string keepalive_;
   std::string out_;           // heads, whole answers and chunk frames, not yet taken by the kernel
@@ -105,6 +106,7 @@ private:
   std::mutex mutex_;
   std::vector<chunk> pending_;   // guarded
   bool flush_scheduled_ = false; // guarded
+  bool above_high_ = false;      // guarded; since the backlog was last at low water
   std::atomic<std::size_t> backlog_{0};
   std::atomic<std::int64_t> deadline_{0};     // steady ns; 0: none
   std::atomic<std::int64_t> keepalive_at_{0}; // steady ns; 0: none

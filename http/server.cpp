@@ -27,7 +27,20 @@ void sweep(const std::shared_ptr<server::shared>& s) {
   });
 }
 
+void accept(const std::shared_ptr<server::shared>& s);
+
+void accept_later(const std::shared_ptr<server::shared>& s, std::chrono::milliseconds pause) {
+  s->pause.expires_after(pause);
+  s->pause.async_wait([s](error_code stop) {
+    if (!stop)
+      accept(s);
+  });
+}
+
 void accept(const std::shared_ptr<server::shared>& s) {
+  // Who comes now waits in the kernel until somebody has gone.
+  if (s->stats.connections_open >= s->options.max_connections)
+    return accept_later(s, std::chrono::milliseconds{20});
   s->acceptor.async_accept(boost::asio::make_strand(s->io), [s](error_code e, tcp::socket socket) {
     {
       std::lock_guard lock{s->mutex};
@@ -38,17 +51,12 @@ void accept(const std::shared_ptr<server::shared>& s) {
       if (e == boost::asio::error::operation_aborted)
         return;
       // Out of descriptors, most likely: accepting again at once would only burn the processor.
-      s->pause.expires_after(std::chrono::milliseconds{100});
-      s->pause.async_wait([s](error_code stop) {
-        if (!stop)
-          accept(s);
-      });
-      return;
+      return accept_later(s, std::chrono::milliseconds{100});
     }
-    if (s->stats.connections_open < s->options.max_connections) {
-      auto executor = socket.get_executor();
-      auto c = std::make_shared<connection>(std::move(socket), s);
-      boost::asio::post(executor, [c] { c->start(); });
+    auto executor = socket.get_executor();
+    auto c = std::make_shared<connection>(std::move(socket), s);
+    boost::asio::post(executor, [c] { c->start(); });
+    {
       std::lock_guard lock{s->mutex};
       if (!std::exchange(s->sweeping, true))
         sweep(s);
@@ -108,7 +116,7 @@ void server::close_all() {
   }
   for (auto& c : all)
     c->shut();
-  state_->sweep_timer.cancel();
+  boost::asio::post(state_->acceptor.get_executor(), [s = state_] { s->sweep_timer.cancel(); });
 }
 
 const server_stats& server::stats() const { return state_->stats; }
