@@ -1,0 +1,176 @@
+// What the store refuses, and what a client repeats.
+
+#include "talk.hpp"
+
+using namespace parlor;
+using parlor::test::talk;
+
+using names = std::vector<std::string>;
+
+TEST_CASE("a turn that cannot be recorded is refused and leaves no trace") {
+  talk t;
+  auto p = t.submit("a");
+  t.refuse_one();
+  REQUIRE(t.answer(p) == errc::store_full);
+  REQUIRE(t.answers.at(p).why.retry_after_s > 0);
+  REQUIRE(t.told.empty());
+  REQUIRE(t.orders.empty());
+  REQUIRE_FALSE(t.c->exists());
+  REQUIRE(t.c->idle());
+  t.chat("b");
+  REQUIRE(t.told.front()->seq == 1);
+  REQUIRE(t.c->view().message_count == 2);
+}
+
+TEST_CASE("a refused turn leaves the running one and those that wait alone") {
+  talk t;
+  t.submit("a");
+  t.commit();
+  auto p = t.submit("b");
+  auto q = t.submit("c");
+  t.refuse_one();
+  REQUIRE(t.answer(p) == errc::store_full);
+  t.commit();
+  REQUIRE(t.answer(q) == errc::none);
+  t.say("x");
+  t.finish();
+  t.commit();
+  REQUIRE(t.count("completed a") == 1);
+  REQUIRE(t.running() == "c");
+  REQUIRE(t.count("accepted b") == 0);
+}
+
+TEST_CASE("the session exists if any of its first turns was recorded") {
+  talk t;
+  t.submit("a");
+  t.submit("b");
+  t.refuse_one();
+  t.commit();
+  REQUIRE(t.c->exists());
+  REQUIRE(t.running() == "b");
+  t.finish();
+  t.commit();
+  REQUIRE(t.count("completed b") == 1);
+  t.chat("c");
+  REQUIRE(t.c->view().message_count == t.disk.sessions.at(t.key).row.view.message_count);
+}
+
+TEST_CASE("the end of a task is recorded again until there is room") {
+  talk t;
+  t.submit("a");
+  t.commit();
+  t.say("text");
+  auto p = t.cancel("a");
+  t.finish(task_status::cancelled, errc::cancelled);
+  for (int i = 0; i < 8; ++i)
+    t.refuse_one();
+  REQUIRE(t.count("cancelled a") == 0);
+  REQUIRE_FALSE(t.answered(p));
+  REQUIRE(t.c->task("a")->status == task_status::running);
+  REQUIRE_FALSE(t.c->idle());
+  t.commit();
+  REQUIRE(t.count("cancelled a") == 1);
+  REQUIRE(t.answer(p) == errc::none);
+  REQUIRE(t.disk.tasks.at("a").view.end->content == "text");
+}
+
+TEST_CASE("a start is recorded again until there is room") {
+  talk t;
+  t.submit("a");
+  t.submit("b");
+  t.commit();
+  t.finish();
+  while (t.count("completed a") == 0)
+    t.commit_one();
+  for (int i = 0; i < 5; ++i)
+    t.refuse_one();
+  REQUIRE(t.orders.size() == 1);
+  REQUIRE(t.count("started b") == 0);
+  t.commit();
+  REQUIRE(t.running() == "b");
+  REQUIRE(t.count("started b") == 1);
+}
+
+TEST_CASE("what waits behind a refused fact is told after it, not instead of it") {
+  talk t;
+  t.submit("a");
+  t.submit("b");
+  t.commit();
+  t.say("x");
+  t.finish(); // usage and end
+  auto p = t.submit("c");
+  t.refuse_one();
+  t.refuse_one();
+  t.commit();
+  REQUIRE(t.answer(p) == errc::none);
+  auto at = [&](const std::string& what) { return t.last(what)->seq; };
+  REQUIRE(at("completed a") < at("started b"));
+  REQUIRE(at("completed a") < at("accepted c"));
+}
+
+TEST_CASE("a refused lease is asked for again, and what waited for it is told") {
+  session_limits l;
+  l.lease_block = 4;
+  talk t{l};
+  t.submit("a");
+  t.commit();
+  for (int i = 0; i < 20; ++i)
+    t.say("x");
+  REQUIRE(t.count("delta a") < 20); // beyond the lease
+  for (int i = 0; i < 3 && !t.pending.empty(); ++i)
+    t.refuse_one();
+  t.finish();
+  for (int i = 0; i < 3; ++i)
+    t.refuse_one();
+  t.commit();
+  REQUIRE(t.count("delta a") == 20);
+  REQUIRE(t.count("completed a") == 1);
+  REQUIRE(t.c->idle());
+}
+
+TEST_CASE("the same request twice makes one task") {
+  talk t;
+  auto turn = t.turn("a");
+  turn.once = {"key", "print"};
+  auto p = t.submit(turn);
+  turn.task_id = "again";
+  turn.message_id = "q_again";
+  auto q = t.submit(turn); // before the first is known to be durable
+  t.commit();
+  REQUIRE(t.answer(p) == errc::none);
+  REQUIRE_FALSE(t.answers.at(p).replayed);
+  REQUIRE(t.answer(q) == errc::none);
+  REQUIRE(t.answers.at(q).replayed);
+  REQUIRE(t.answers.at(q).task == "a");
+  REQUIRE(t.answers.at(q).session == t.key.id);
+  t.finish();
+  t.commit();
+  auto r = t.submit(turn);
+  t.commit();
+  REQUIRE(t.answers.at(r).task == "a");
+  REQUIRE(t.count("accepted again") == 0);
+  REQUIRE(t.orders.size() == 1);
+  turn.once.fingerprint = "other";
+  auto m = t.submit(turn);
+  t.commit();
+  REQUIRE(t.answer(m) == errc::idempotency_mismatch);
+  REQUIRE(t.c->idle());
+  REQUIRE(t.c->view().message_count == 1);
+}
+
+TEST_CASE("a repeated request does not disturb what runs") {
+  talk t;
+  auto turn = t.turn("a");
+  turn.once = {"key", "print"};
+  t.submit(turn);
+  t.commit();
+  t.say("one ");
+  turn.task_id = "again";
+  t.submit(turn);
+  t.say("two");
+  t.commit();
+  t.finish();
+  t.commit();
+  REQUIRE(t.last("completed a")->end->content == "one two");
+  REQUIRE(t.count("delta a") == 2);
+}

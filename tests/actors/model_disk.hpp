@@ -1,0 +1,195 @@
+#pragma once
+// What the store promises (store/store.hpp), in memory and as plainly as possible: the yardstick of
+// the tests of the session's rules. conversation_random.cpp compares it with the real store.
+
+#include "actors/replay.hpp"
+#include "protocol/task_log.hpp"
+#include "store/store.hpp"
+
+#include <algorithm>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace parlor::test {
+
+struct model_disk {
+  struct kept_session {
+    store::stored_session row;
+    std::vector<history_message> history;
+  };
+  std::map<session_key, kept_session> sessions;
+  std::map<std::string, store::stored_task> tasks; // of sessions that have not been removed
+  std::map<std::string, store::task_accepted> keys;
+  std::vector<store::usage_recorded> usages;
+  std::uint64_t floor = 0; // no session made from now on may use a number up to this
+
+  store::group_result apply(const store::fact_group& group) {
+    for (auto& f : group)
+      if (auto* a = std::get_if<store::task_accepted>(&f); a && !a->once.scope_and_key.empty())
+        if (auto i = keys.find(a->once.scope_and_key); i != keys.end()) {
+          using kind = store::group_result::kind;
+          return {i->second.once.fingerprint == a->once.fingerprint ? kind::duplicate
+                                                                    : kind::mismatch,
+                  i->second.task, i->second.key.id};
+        }
+    for (auto& f : group)
+      std::visit([this](auto& x) { on(x); }, f);
+    return {};
+  }
+
+  store::session_image load(const session_key& key, std::size_t history_limit) const {
+    store::session_image image;
+    auto i = sessions.find(key);
+    if (i == sessions.end()) {
+      image.first_free_seq = floor + 1;
+      return image;
+    }
+    image.session = i->second.row;
+    auto& all = i->second.history;
+    auto skip = all.size() > history_limit ? all.size() - history_limit : 0;
+    image.history.assign(all.begin() + static_cast<std::ptrdiff_t>(skip), all.end());
+    for (auto& [name, t] : tasks)
+      if (t.key == key && t.ended_seq == 0)
+        image.open_tasks.push_back(whole(t));
+    std::sort(image.open_tasks.begin(), image.open_tasks.end(),
+              [](auto& a, auto& b) { return a.accepted_seq < b.accepted_seq; });
+    return image;
+  }
+
+  /// All that the store could tell a watcher of the session.
+  std::vector<event_ptr> events(const session_key& key) const {
+    std::vector<event_ptr> out;
+    for (auto& [name, t] : tasks)
+      if (t.key == key)
+        for (auto& e : stored_events(t))
+          out.push_back(e);
+    std::sort(out.begin(), out.end(), [](auto& a, auto& b) { return a->seq < b->seq; });
+    return out;
+  }
+
+  static store::stored_task whole(store::stored_task t) {
+    t.view.attempt = t.started_seq != 0 ? 1 : 0;
+    for (auto& e : replay(t.accepted_seq, t.view.created_at, nullptr, t.text, t.log)) {
+      if (e->kind == event_kind::delta)
+        t.view.text += e->text;
+      if (e->kind == event_kind::retry) {
+        t.view.attempt = e->number;
+        if (e->discard)
+          t.view.text.clear();
+      }
+    }
+    return t;
+  }
+
+  // -- one fact ---
+  void on(const store::session_opened& f) {
+    auto& s = sessions[f.key];
+    s.row.key = f.key;
+    s.row.view.id = f.key.id;
+    s.row.view.created_at = s.row.view.last_accessed = f.at;
+    s.row.system_prompt = f.system_prompt;
+    s.row.metadata = f.metadata;
+    s.row.first_seq = 0;
+  }
+  void on(const store::seq_leased& f) {
+    auto i = sessions.find(f.key);
+    if (i == sessions.end()) {
+      if (!f.exactly)
+        floor = std::max(floor, f.upto);
+    } else {
+      auto& row = i->second.row;
+      row.lease = std::max(f.exactly ? row.view.last_seq : row.lease, f.upto);
+    }
+  }
+  void on(const store::task_accepted& f) {
+    if (sessions.count(f.key) == 0)
+      on(store::session_opened{f.key, f.at, {}, {}});
+    auto& s = sessions[f.key];
+    if (s.row.first_seq == 0)
+      s.row.first_seq = f.seq;
+    s.row.lease = std::max(s.row.lease, f.seq);
+    ++s.row.view.message_count;
+    ++s.row.view.question_count;
+    touch(s, f.at, f.seq);
+    history_message h;
+    h.id = f.message_id;
+    h.said = f.said;
+    h.task = f.task;
+    h.at = f.at;
+    s.history.push_back(std::move(h));
+    store::stored_task t;
+    t.key = f.key;
+    t.view.id = f.task;
+    t.view.session = f.key.id;
+    t.view.model = f.settings.model;
+    t.view.created_at = f.at;
+    t.settings = f.settings;
+    t.message_id = f.message_id;
+    t.accepted_seq = f.seq;
+    tasks[f.task] = std::move(t);
+    if (!f.once.scope_and_key.empty())
+      keys[f.once.scope_and_key] = f;
+  }
+  void on(const store::task_started& f) {
+    if (auto* t = open_task(f.task)) {
+      t->view.status = task_status::running;
+      t->started_seq = f.seq;
+      t->started_at = f.at;
+      touch(sessions[t->key], 0, f.seq);
+    }
+  }
+  void on(const store::task_checkpoint& f) {
+    if (auto* t = open_task(f.task)) {
+      t->text += f.text;
+      t->log += f.log;
+    }
+  }
+  void on(const store::task_ended& f) {
+    auto* t = open_task(f.task);
+    if (t == nullptr)
+      return;
+    t->text += f.text;
+    t->log += f.log;
+    t->ended_seq = f.seq;
+    t->ended_at = f.at;
+    t->view.status = f.end.status;
+    t->view.end = std::make_shared<const outcome>(f.end);
+    auto& s = sessions[t->key];
+    if (!f.end.message_id.empty()) {
+      history_message h;
+      h.id = f.end.message_id;
+      h.said = {role::assistant, f.end.content, f.answer_extra};
+      h.task = f.task;
+      h.at = f.at;
+      h.partial = f.end.status != task_status::completed;
+      s.history.push_back(std::move(h));
+      ++s.row.view.message_count;
+    }
+    s.row.view.total_tokens += f.end.used.total();
+    touch(s, f.at, f.seq);
+  }
+  void on(const store::usage_recorded& f) { usages.push_back(f); }
+  void on(const store::session_removed& f) {
+    auto i = sessions.find(f.key);
+    if (i == sessions.end())
+      return;
+    floor = std::max({floor, i->second.row.lease, i->second.row.view.last_seq});
+    sessions.erase(i);
+    std::erase_if(tasks, [&](auto& t) { return t.second.key == f.key; });
+    if (!f.expired)
+      std::erase_if(keys, [&](auto& k) { return k.second.key == f.key; });
+  }
+
+private:
+  static void touch(kept_session& s, std::int64_t at, std::uint64_t seq) {
+    s.row.view.last_accessed = std::max(s.row.view.last_accessed, at);
+    s.row.view.last_seq = std::max(s.row.view.last_seq, seq);
+  }
+  store::stored_task* open_task(const std::string& name) {
+    auto i = tasks.find(name);
+    return i == tasks.end() || i->second.ended_seq != 0 ? nullptr : &i->second;
+  }
+};
+
+} // namespace parlor::test
