@@ -3,8 +3,26 @@
 #include "app/options.hpp"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 
 namespace parlor {
+
+namespace {
+
+// --listn is also near to --server.listen.
+std::string nearest_flag(const std::string& name, const std::vector<std::string>& names) {
+  auto near = nearest(name, names);
+  if (!near.empty() || name.find('.') != std::string::npos)
+    return near;
+  std::vector<std::string> shorter;
+  for (auto& n : names)
+    shorter.push_back("--" + n.substr(n.rfind('.') == n.npos ? 2 : n.rfind('.') + 1));
+  near = nearest(name, shorter);
+  auto found = std::find(shorter.begin(), shorter.end(), near);
+  return near.empty() ? near : names[static_cast<std::size_t>(found - shorter.begin())];
+}
+
+} // namespace
 
 command_line read_command_line(int argc, const char* const* argv) {
   command_line out;
@@ -29,7 +47,8 @@ command_line read_command_line(int argc, const char* const* argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
-    throw config_error(e.what());
+    auto name = std::string{e.what()}.substr(0, std::string_view{e.what()}.find(':'));
+    throw config_error(e.get_name() == "ArgumentMismatch" ? name + " needs a value" : e.what());
   }
   for (auto& [name, o] : flags)
     if (o->count() > 0)
@@ -43,7 +62,7 @@ command_line read_command_line(int argc, const char* const* argv) {
   for (auto& extra : app.remaining()) {
     if (extra.starts_with("-")) {
       auto name = extra.substr(0, extra.find('='));
-      auto near = nearest(name, names);
+      auto near = nearest_flag(name, names);
       throw config_error(name + ": unknown option" +
                          (near.empty() ? "" : "; did you mean " + near + "?"));
     }

@@ -5,6 +5,7 @@
 #include "actors/instrument.hpp"
 #include "actors/keeper.hpp"
 #include "actors/lobby.hpp"
+#include "app/address.hpp"
 #include "app/api.hpp"
 #include "app/logging.hpp"
 #include "app/metrics.hpp"
@@ -15,7 +16,6 @@
 #include "protocol/problem.hpp"
 
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/ip/address.hpp>
 #include <boost/asio/signal_set.hpp>
 
 #include <condition_variable>
@@ -123,35 +123,6 @@ void print_welcome(const settings& config, const std::string& base) {
 }
 
 } // namespace
-
-std::pair<std::string, unsigned short> split_address(const std::string& listen) {
-  auto colon = listen.rfind(':');
-  if (colon == std::string::npos)
-    throw std::invalid_argument{"server.listen must be address:port, for example 127.0.0.1:8080"};
-  auto host = listen.substr(0, colon);
-  if (host.size() > 1 && host.front() == '[' && host.back() == ']')
-    host = host.substr(1, host.size() - 2);
-  if (host == "localhost")
-    host = "127.0.0.1";
-  auto digits = listen.substr(colon + 1);
-  auto port = digits.empty() || digits.find_first_not_of("0123456789") != std::string::npos
-                  ? 65536UL
-                  : std::strtoul(digits.c_str(), nullptr, 10);
-  boost::system::error_code error;
-  boost::asio::ip::make_address(host, error);
-  if (port > 65535 || error)
-    throw std::invalid_argument{"server.listen must be address:port, for example 127.0.0.1:8080"};
-  return {host, static_cast<unsigned short>(port)};
-}
-
-std::string unsafe_listener(const settings& config) {
-  auto address = boost::asio::ip::make_address(split_address(config.server.listen).first);
-  if (address.is_loopback() || !config.server.key.empty())
-    return {};
-  return "server.listen is " + config.server.listen +
-         ", which others can reach, and no key is configured: set PARLOR_SERVER_KEY, or listen on "
-         "127.0.0.1";
-}
 
 int serve(const settings& config) {
   auto [host, port] = split_address(config.server.listen);

@@ -2,6 +2,8 @@
 
 #include "app/options.hpp"
 
+#include "app/address.hpp"
+
 #include <algorithm>
 #include <fstream>
 #include <iostream>
@@ -264,6 +266,8 @@ settings load_settings(int argc, char** argv, char** envp, std::string& command)
     file = read_config(read_text(path.text, path.where), path.text, env);
   auto s = merge_settings(line.flags, env, file);
   s.config_path = path.text;
+  if (auto why = unsafe_listener(s); !why.empty() && command != "config-show")
+    throw config_error(why);
   if (command == "config-show")
     std::cout << show_config(s);
   if (command == "check-config")

@@ -20,10 +20,6 @@ int main(int argc, char** argv, char** envp) {
     }
     if (command != "serve")
       return 0; // load_settings has done what was asked: it printed, or checked
-    if (auto why = parlor::unsafe_listener(config); !why.empty()) {
-      std::fprintf(stderr, "parlor: %s\n", why.c_str());
-      return 78; // EX_CONFIG
-    }
     parlor::start_logging(config.log.format == parlor::log_format::json   ? "json"
                           : config.log.format == parlor::log_format::text ? "text"
                                                                           : "auto",
@@ -31,7 +27,7 @@ int main(int argc, char** argv, char** envp) {
     return parlor::serve(config);
   } catch (const parlor::config_error& e) {
     std::fprintf(stderr, "parlor: %s\n", e.what());
-    return 78;
+    return 78; // EX_CONFIG
   } catch (const std::exception& e) {
     std::fprintf(stderr, "parlor: %s\n", e.what());
     return 1;

@@ -2,6 +2,8 @@
 
 #include "app/options.hpp"
 
+#include "app/address.hpp"
+
 #include <algorithm>
 
 namespace parlor {
@@ -24,7 +26,7 @@ constexpr std::int64_t million = 1'000'000;
 // clang-format off
 constexpr option table[] = {
   {"server.listen", string, "127.0.0.1:8080", "", "address and port to listen on; port 0 takes a free one",
-   [](settings& s, text t) { s.server.listen = t; }},
+   [](settings& s, text t) { split_address(t); s.server.listen = t; }},
   {"server.key", secret, "", "", "the key clients must send as a bearer token; empty asks for none",
    [](settings& s, text t) { s.server.key = t; }},
   {"server.cors_origins", list, "", "", "origins, comma-separated, whose pages may call",

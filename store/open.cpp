@@ -92,7 +92,9 @@ private:
 } // namespace
 
 std::unique_ptr<store> open_sqlite(const std::string& path) {
-  if (path.empty() || path == ":memory:" || path.starts_with("file:"))
+  if (path.empty())
+    throw std::runtime_error{"the path of the store must not be empty"};
+  if (path == ":memory:" || path.starts_with("file:"))
     throw std::runtime_error{"the store must be a file: two handles of \"" + path +
                              "\" would see two stores"};
   if (sqlite3_libversion_number() < SQLITE_VERSION_NUMBER)
@@ -100,7 +102,13 @@ std::unique_ptr<store> open_sqlite(const std::string& path) {
                              " is older than the " SQLITE_VERSION " this was built with"};
   if (sqlite3_threadsafe() == 0)
     throw std::runtime_error{"this SQLite was built without threads"};
-  return std::make_unique<sqlite_store>(path);
+  try {
+    return std::make_unique<sqlite_store>(path);
+  } catch (const sqlite::error& e) {
+    throw std::runtime_error{"cannot open " + path + ": " + e.what()};
+  } catch (const std::filesystem::filesystem_error& e) {
+    throw std::runtime_error{"cannot open " + path + ": " + e.code().message()};
+  }
 }
 
 } // namespace parlor::store

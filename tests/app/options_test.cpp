@@ -1,5 +1,6 @@
 #include "support/catch.hpp"
 
+#include "app/address.hpp"
 #include "app/options.hpp"
 
 using namespace parlor;
@@ -34,12 +35,31 @@ command_line line(Words... words) {
 } // namespace
 
 TEST_CASE("a flag wins over the environment, that over the file, that over the default") {
-  CHECK(with("").server.listen == "127.0.0.1:8080");
-  CHECK(with("server.listen = 'file:1'").server.listen == "file:1");
-  environment env{{"PARLOR_SERVER_LISTEN", "env:1"}};
-  CHECK(with("server.listen = 'file:1'", env).server.listen == "env:1");
-  auto flags = line("--server.listen", "flag:1").flags;
-  CHECK(with("server.listen = 'file:1'", env, flags).server.listen == "flag:1");
+  CHECK(with("").store.path == "parlor.db");
+  CHECK(with("store.path = 'file'").store.path == "file");
+  environment env{{"PARLOR_STORE_PATH", "env"}};
+  CHECK(with("store.path = 'file'", env).store.path == "env");
+  auto flags = line("--store.path", "flag").flags;
+  CHECK(with("store.path = 'file'", env, flags).store.path == "flag");
+}
+
+TEST_CASE("an address is checked where it was given") {
+  CHECK(with("server.listen = '[::1]:0'").server.listen == "[::1]:0");
+  for (auto bad :
+       {"", "8080", "127.0.0.1", "127.0.0.1:", "127.0.0.1:x", "127.0.0.1:65536", "host:1"})
+    CHECK(refused("", {{"PARLOR_SERVER_LISTEN", bad}}) ==
+          "PARLOR_SERVER_LISTEN: server.listen must be address:port, for example 127.0.0.1:8080");
+  CHECK(unsafe_listener(with("")).empty());
+  CHECK(unsafe_listener(with("server.listen = 'localhost:1'")).empty());
+  CHECK_FALSE(unsafe_listener(with("server.listen = '0.0.0.0:1'")).empty());
+  CHECK(unsafe_listener(with("server.listen = '0.0.0.0:1'\nserver.key = 'k'")).empty());
+}
+
+TEST_CASE("a flag without its section is still near to the whole name") {
+  CHECK(complaint([] { line("--listn=1"); }) ==
+        "--listn: unknown option; did you mean --server.listen?");
+  CHECK(complaint([] { line("--zzzzzz=1"); }) == "--zzzzzz: unknown option");
+  CHECK(complaint([] { line("--server.listen"); }) == "--server.listen needs a value");
 }
 
 TEST_CASE("the defaults are typed") {

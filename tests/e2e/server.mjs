@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createServer } from 'node:net';
 
-const bin = process.env.PARLOR_BIN ?? new URL('../../build/release/parlor', import.meta.url).pathname;
+export const bin = process.env.PARLOR_BIN ?? new URL('../../build/release/parlor', import.meta.url).pathname;
 
 function freePort() {
   return new Promise((resolve) => {

@@ -1,0 +1,18 @@
+#pragma once
+// The address to listen on. Pure; any thread.
+
+#include "app/settings.hpp"
+
+#include <string>
+#include <utility>
+
+namespace parlor {
+
+/// "127.0.0.1:8080" or "[::1]:8080" taken apart; throws config_error.
+std::pair<std::string, unsigned short> split_address(const std::string& listen);
+
+/// The reason why these settings must not be served, or empty: a listener that others can reach
+/// needs a key.
+std::string unsafe_listener(const settings& config);
+
+} // namespace parlor
