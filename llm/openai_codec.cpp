@@ -8,6 +8,7 @@
 #include <charconv>
 #include <cmath>
 #include <iterator>
+#include <utility>
 
 namespace parlor::llm {
 
@@ -19,10 +20,10 @@ constexpr std::size_t max_tool_calls = 128;
 
 // Fast enough and strict; the top two levels may repeat a key here, the last wins, as in every
 // other client.
-bj::value parse_lenient(std::string_view text, bj::error_code& ec) {
+bj::value parse_lenient(std::string_view text, bj::error_code& ec, bj::storage_ptr memory = {}) {
   bj::parse_options options;
   options.max_depth = 64;
-  return bj::parse(text, ec, {}, options);
+  return bj::parse(text, ec, std::move(memory), options);
 }
 
 const bj::value* member(const bj::object& o, std::string_view key) {
@@ -202,7 +203,10 @@ void stream_decoder::event(std::string_view data, std::vector<call_event>& out) 
   if (data.find_first_not_of(" \t") == data.npos)
     return; // an empty event keeps some proxies awake
   bj::error_code ec;
-  auto doc = parse_lenient(data, ec);
+  // A chunk lives for a moment: its values are taken from the stack and given back all at once.
+  unsigned char room[4096];
+  bj::monotonic_resource memory{room, sizeof room};
+  auto doc = parse_lenient(data, ec, &memory);
   auto* chunk = ec ? nullptr : doc.if_object();
   if (!chunk)
     return fail(errc::upstream_protocol, true, "event is not a JSON object", out);

@@ -2,6 +2,7 @@
 
 #include <boost/json.hpp>
 
+#include <algorithm>
 #include <cstdio>
 #include <ctime>
 #include <set>
@@ -128,7 +129,17 @@ bool valid_utf8(std::string_view text) noexcept {
 void append_quoted(std::string& out, std::string_view text) {
   out.reserve(out.size() + text.size() + 2);
   out += '"';
+  auto plain = [](char c) {
+    return static_cast<unsigned char>(c) - 0x20U < 0x5fU && c != '"' && c != '\\';
+  };
   while (!text.empty()) {
+    auto run =
+        static_cast<std::size_t>(std::find_if_not(text.begin(), text.end(), plain) - text.begin());
+    if (run > 0) { // most of a text needs nothing
+      out += text.substr(0, run);
+      text.remove_prefix(run);
+      continue;
+    }
     auto c = static_cast<unsigned char>(text.front());
     if (c >= 0x80) {
       auto n = sequence(text);

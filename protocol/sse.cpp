@@ -1,5 +1,6 @@
 #include "protocol/sse.hpp"
 
+#include <algorithm>
 #include <utility>
 
 namespace parlor::sse {
@@ -16,27 +17,34 @@ std::string block(std::string_view id, std::string_view data) {
 bool decoder::feed(std::string_view bytes, std::vector<frame>& out) {
   if (failed_)
     return false;
-  while (!bytes.empty()) {
-    if (std::exchange(skip_lf_, false) && bytes.front() == '\n') {
-      bytes.remove_prefix(1);
+  auto lf = bytes.find('\n'); // the next one; each byte is looked at once for LF, once for CR
+  for (std::size_t at = 0; at < bytes.size();) {
+    if (std::exchange(skip_lf_, false) && bytes[at] == '\n') {
+      ++at;
       continue;
     }
-    auto end = bytes.find_first_of("\r\n");
-    auto piece = bytes.substr(0, end);
+    if (lf != bytes.npos && lf < at)
+      lf = bytes.find('\n', at);
+    auto cr = bytes.substr(at, std::min(lf, bytes.size()) - at).find('\r');
+    auto end = cr != bytes.npos ? at + cr : lf;
+    auto piece = bytes.substr(at, end - at); // to the end if there is no end of line
     if (partial_.size() + piece.size() + data_.size() > max_) {
       failed_ = true;
       return false;
     }
-    partial_.append(piece);
-    if (end == std::string_view::npos)
+    if (end == bytes.npos) {
+      partial_.append(piece);
       return true;
+    }
     skip_lf_ = bytes[end] == '\r';
-    bytes.remove_prefix(end + 1);
-    auto whole = std::exchange(partial_, {});
-    std::string_view text = whole;
+    at = end + 1;
+    auto text = piece;
+    if (!partial_.empty())
+      text = partial_.append(piece);
     if (std::exchange(start_, false) && text.substr(0, 3) == "\xef\xbb\xbf")
       text.remove_prefix(3);
     line(text, out);
+    partial_.clear();
   }
   return true;
 }

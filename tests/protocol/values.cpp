@@ -37,6 +37,7 @@ TEST_CASE("J2 J3 J4 documents that two readers would read differently are refuse
 
 TEST_CASE("text is quoted without losing or forging anything") {
   CHECK(json::quoted("a\"\\\n\x01 你\xff") == "\"a\\\"\\\\\\n\\u0001 你\xef\xbf\xbd\"");
+  CHECK(json::quoted("run ~\x7f\x1f\t end") == "\"run ~\\u007f\\u001f\\t end\"");
   CHECK(json::raw_member(R"({"a":"x,}\"","t":1E-1 ,"o":{"t":2}})", "t") == "1E-1");
   CHECK(json::iso8601(1'759'485'600'000) == "2025-10-03T10:00:00Z");
   CHECK(json::only_document("```json\n{\"a\":1}\n```") == "{\"a\":1}");
