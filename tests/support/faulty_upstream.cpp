@@ -7,8 +7,10 @@
 #include <chrono>
 #include <cstdlib>
 #include <functional>
+#include <map>
 #include <mutex>
 #include <thread>
+#include <vector>
 
 namespace parlor::testing {
 
@@ -27,6 +29,14 @@ struct faulty_upstream::server {
     thread.join();
   }
   void accept();
+  // One line a request: how it was played, when it came and when it ended, and who ended it.
+  struct line {
+    std::string script;
+    std::int64_t began = 0; // microseconds since 1970
+    std::int64_t ended = 0;
+    const char* by = "";
+  };
+  std::string log() const;
 
   std::atomic<int> requests{0};
   std::atomic<int> aborted{0};
@@ -34,6 +44,9 @@ struct faulty_upstream::server {
   mutable std::mutex mutex;
   std::string body;
   std::string header;
+  std::vector<line> lines; // guarded
+  std::map<std::string, std::size_t>
+      turns; // guarded; of scripts that change from request to request
   asio::io_context io{1};
   tcp::acceptor acceptor;
   std::thread thread;
@@ -79,17 +92,28 @@ std::string plain(std::string_view status, std::string_view type, std::string_vi
          "\r\n" + std::string{body};
 }
 
-class session : public std::enable_shared_from_this<session> {
+std::int64_t now_us() {
+  return std::chrono::duration_cast<std::chrono::microseconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
+} // namespace
+
+std::string faulty_upstream::server::log() const {
+  std::lock_guard lock{mutex};
+  std::string out = "[";
+  for (auto& l : lines)
+    out += std::string{out.size() > 1 ? "," : ""} + "{\"script\":\"" + l.script +
+           "\",\"began\":" + std::to_string(l.began) + ",\"ended\":" + std::to_string(l.ended) +
+           ",\"by\":\"" + l.by + "\"}";
+  return out + "]";
+}
+
+class faulty_upstream::session : public std::enable_shared_from_this<session> {
 public:
-  template <class Server>
-  session(tcp::socket s, Server& server)
-      : socket_{std::move(s)}, timer_{socket_.get_executor()}, requests_{server.requests},
-        aborted_{server.aborted}, connections_{server.connections}, keep_{[&server](std::string h,
-                                                                                    std::string b) {
-          std::lock_guard lock{server.mutex};
-          server.header = std::move(h);
-          server.body = std::move(b);
-        }} {}
+  session(tcp::socket s, server& of)
+      : socket_{std::move(s)}, timer_{socket_.get_executor()}, server_{of} {}
 
   void start() {
     boost::system::error_code ec;
@@ -133,13 +157,34 @@ private:
     auto path = header.substr(from, header.find(' ', from) - from);
     if (path == "_stats")
       return write(plain("200 OK", "application/json",
-                         "{\"requests\":" + std::to_string(requests_) +
-                             ",\"aborted\":" + std::to_string(aborted_) +
-                             ",\"connections\":" + std::to_string(connections_) + "}"),
+                         "{\"requests\":" + std::to_string(server_.requests) +
+                             ",\"aborted\":" + std::to_string(server_.aborted) +
+                             ",\"connections\":" + std::to_string(server_.connections) +
+                             ",\"log\":" + server_.log() + "}"),
                    [this] { read_header(); });
-    keep_(header, body);
-    ++requests_;
+    if (path == "_last") {
+      std::unique_lock lock{server_.mutex};
+      auto last = server_.header + server_.body;
+      lock.unlock();
+      return write(plain("200 OK", "text/plain", last), [this] { read_header(); });
+    }
     auto script = path.substr(0, path.find('/'));
+    {
+      std::lock_guard lock{server_.mutex};
+      server_.header = header;
+      server_.body = body;
+      if (auto comma = script.find(','); comma != script.npos) {
+        auto turn = server_.turns[script]++;
+        for (; turn > 0 && comma != script.npos; --turn) {
+          script.erase(0, comma + 1);
+          comma = script.find(',');
+        }
+        script.resize(std::min(script.find(','), script.size()));
+      }
+      line_ = server_.lines.size();
+      server_.lines.push_back({script, now_us(), 0, ""});
+    }
+    ++server_.requests;
     int n = 0;
     auto dash = script.find('-');
     bool numbered =
@@ -262,17 +307,27 @@ private:
       auto n = self->socket_.receive(asio::buffer(&c, 1), tcp::socket::message_peek, peek);
       if (n > 0 || peek == asio::error::would_block)
         return;
-      ++self->aborted_;
+      ++self->server_.aborted;
+      self->over("client");
       self->close_now();
     });
   }
+  void over(const char* by) {
+    std::lock_guard lock{server_.mutex};
+    if (auto& l = server_.lines[line_]; busy_ && l.ended == 0) {
+      l.ended = now_us();
+      l.by = by;
+    }
+  }
   void next_request() {
+    over("server");
     busy_ = false;
     boost::system::error_code ec;
     socket_.cancel(ec);
     read_header();
   }
   void close_now() {
+    over("server");
     busy_ = false;
     boost::system::error_code ec;
     timer_.cancel();
@@ -281,15 +336,11 @@ private:
 
   tcp::socket socket_;
   asio::steady_timer timer_;
-  std::atomic<int>& requests_;
-  std::atomic<int>& aborted_;
-  std::atomic<int>& connections_;
-  std::function<void(std::string, std::string)> keep_;
+  server& server_;
   std::string in_;
+  std::size_t line_ = 0; // of the server's log
   bool busy_ = false;
 };
-
-} // namespace
 
 void faulty_upstream::server::accept() {
   acceptor.async_accept([this](boost::system::error_code ec, tcp::socket socket) {

@@ -16,7 +16,10 @@
 //   redirect    302 to /ok/v1
 //   huge        one event that never ends
 //   split       bytes of "ok" one by one in separate writes
+//   a,b,c       the first request of this script is answered by a, the second by b, all others by c
 //
+// GET /_stats: what there was, as JSON: the counters and a log with the times (microseconds since
+// 1970) at which each request came and ended, and by whom. GET /_last: the latest request.
 // Thread: one of its own. All counters may be read from any thread.
 
 #include <memory>
@@ -43,6 +46,7 @@ public:
 
 private:
   struct server;
+  class session;
   std::unique_ptr<server> server_;
 };
 

@@ -1,5 +1,5 @@
 // The faulty upstream as a program for tests over real sockets: prints "listening PORT", runs until
-// it is killed. GET /_stats tells requests and aborted answers. An argument chooses the port.
+// it is killed. GET /_stats tells what there was. An argument chooses the port.
 
 #include "support/faulty_upstream.hpp"
 
