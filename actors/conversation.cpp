@@ -1,8 +1,11 @@
 #include "actors/conversation.hpp"
 
+#include "protocol/task_log.hpp"
 #include "protocol/window.hpp"
 
 #include <algorithm>
+#include <map>
+#include <set>
 #include <utility>
 
 namespace parlor {
@@ -21,9 +24,22 @@ conversation::conversation(session_key key, session_limits limits, store::sessio
     system_prompt_ = std::move(s.system_prompt);
     first_seq_ = s.first_seq;
     // Numbers up to the lease may have been seen by somebody: they are never used again.
-    next_seq_ = s.lease + 1;
-    lease_ = durable_lease_ = s.lease;
+    lease_ = durable_lease_ = std::max(s.lease, s.view.last_seq);
+    next_seq_ = lease_ + 1;
     history_ = std::move(image.history);
+    // Stored as it was said; a turn stands where it ended, its question right before its answer,
+    // also when the next question was asked before the answer came. An answer whose question is
+    // beyond the limit would join another turn.
+    std::map<std::string, std::size_t> ends;
+    std::set<std::string> asked;
+    for (std::size_t i = 0; i < history_.size(); ++i) {
+      ends[history_[i].task] = i;
+      if (history_[i].said.who == role::user)
+        asked.insert(history_[i].task);
+    }
+    std::stable_sort(history_.begin(), history_.end(),
+                     [&](auto& x, auto& y) { return ends[x.task] < ends[y.task]; });
+    std::erase_if(history_, [&](auto& m) { return !asked.contains(m.task); });
     left_open_ = std::move(image.open_tasks);
   } else {
     first_seq_ = next_seq_ = image.first_free_seq;
@@ -67,7 +83,13 @@ effects conversation::resume(std::int64_t now) {
     }
     turn.header = std::make_shared<task_header>(
         task_header{t.view.id, key_.id, t.settings.model, t.view.created_at});
-    turn.accepted_seq = t.accepted_seq;
+    turn.accepted_seq = turn.log_seq = t.accepted_seq;
+    turn.log_at = t.view.created_at;
+    auto shown = replay(t.accepted_seq, t.view.created_at, turn.header, t.text, t.log);
+    if (!shown.empty()) {
+      turn.log_seq = shown.back()->seq;
+      turn.log_at = shown.back()->at;
+    }
     if (t.started_seq != 0) {
       turn.first_attempt = std::max<std::uint32_t>(t.view.attempt, 1) + 1;
       turn.resumed = true;
@@ -79,10 +101,18 @@ effects conversation::resume(std::int64_t now) {
         end.attempts = turn.first_attempt - 1;
         end.used.completion_tokens = estimate_tokens(end.content);
         remember(turn.request.message_id, turn.request.said, t.view.id, t.view.created_at, false);
+        if (!end.content.empty()) {
+          end.message_id = make_message_id();
+          remember(end.message_id, {role::assistant, end.content, {}}, t.view.id, now, true);
+          ++message_count_;
+        }
+        total_tokens_ += end.used.total();
         conclude(turn, std::move(end), {}, {}, {}, {}, out, now);
         continue;
       }
     }
+    --message_count_; // counted again when it ends
+    --question_count_;
     queue_.push_back(std::move(turn));
   }
   start_next(out, now);
@@ -95,17 +125,24 @@ effects conversation::submit(turn_request turn, std::uint64_t promise, std::int6
     out.push_back(refuse(promise, errc::session_deleted));
     return out;
   }
+  if (repeated(turn, promise, out))
+    return out;
   auto busy = running_ || !queue_.empty();
-  if (busy && turn.when_busy == on_busy::reject) {
-    out.push_back(refuse(promise, errc::session_busy));
+  auto why = busy && turn.when_busy == on_busy::reject                 ? errc::session_busy
+             : queue_.size() + (running_ ? 1 : 0) >= limits_.max_turns ? errc::too_many_turns
+                                                                       : errc::none;
+  if (why != errc::none) {
+    if (turn.once.scope_and_key.empty()) {
+      out.push_back(refuse(promise, why));
+    } else { // it may repeat a request whose turn has ended
+      waiting_record probe{waiting_record::kind::probe};
+      probe.promise = promise;
+      probe.why = why;
+      record({store::key_probed{std::move(turn.once), now}}, std::move(probe), out);
+    }
     return out;
   }
-  if (queue_.size() + (running_ ? 1 : 0) >= limits_.max_turns) {
-    out.push_back(refuse(promise, errc::too_many_turns));
-    return out;
-  }
-  waiting_record note;
-  note.what = waiting_record::kind::accept;
+  waiting_record note{waiting_record::kind::accept};
   note.promise = promise;
   note.task = turn.task_id;
   store::fact_group group;
@@ -122,7 +159,8 @@ effects conversation::submit(turn_request turn, std::uint64_t promise, std::int6
   t.header =
       std::make_shared<task_header>(task_header{turn.task_id, key_.id, turn.settings.model, now});
   auto e = make(event_kind::accepted, t.header, now);
-  t.accepted_seq = e->seq;
+  t.accepted_seq = t.log_seq = e->seq;
+  t.log_at = now;
   store::task_accepted fact;
   fact.key = key_;
   fact.task = turn.task_id;
@@ -141,7 +179,7 @@ effects conversation::submit(turn_request turn, std::uint64_t promise, std::int6
     run.turn = std::move(t);
     run.attempt = run.turn.first_attempt;
     run.updated_at = now;
-    run.log = task_log{run.turn.accepted_seq, now};
+    run.log = task_log{run.turn.log_seq, run.turn.log_at};
     auto started = make(event_kind::started, run.turn.header, now);
     group.push_back(store::task_started{run.turn.request.task_id, now, started->seq});
     run.start_ticket = record(std::move(group), std::move(note), out);
@@ -149,37 +187,51 @@ effects conversation::submit(turn_request turn, std::uint64_t promise, std::int6
     tell(std::move(started), run.start_ticket, out);
     return out;
   }
-  auto ticket = record(std::move(group), std::move(note), out);
-  if (when == on_busy::interrupt && running_) {
+  note.interrupts = when == on_busy::interrupt && running_;
+  if (note.interrupts)
     queue_.push_front(std::move(t));
-    if (!running_->stopping) {
-      running_->stopping = true;
-      if (running_->begun)
-        out.push_back(stop_effect{});
-    }
-  } else {
+  else
     queue_.push_back(std::move(t));
-  }
-  tell(std::move(e), ticket, out);
+  tell(std::move(e), record(std::move(group), std::move(note), out), out);
   return out;
+}
+
+/// Is this a request that came before, whose turn is not over?
+bool conversation::repeated(const turn_request& turn, std::uint64_t promise, effects& out) {
+  if (turn.once.scope_and_key.empty())
+    return false;
+  const turn_request* first = nullptr;
+  if (running_ && running_->turn.request.once.scope_and_key == turn.once.scope_and_key)
+    first = &running_->turn.request;
+  for (auto& t : queue_)
+    if (t.request.once.scope_and_key == turn.once.scope_and_key)
+      first = &t.request;
+  if (first == nullptr)
+    return false;
+  if (first->once.fingerprint != turn.once.fingerprint)
+    out.push_back(refuse(promise, errc::idempotency_mismatch));
+  else if (auto* note = waiting_for(waiting_record::kind::accept, first->task_id))
+    note->promises.push_back(promise);
+  else
+    out.push_back(
+        answer_effect{promise, {errc::none, {}, {}, 0}, first->task_id, key_.id, 0, true});
+  return true;
 }
 
 void conversation::start_next(effects& out, std::int64_t now) {
   if (running_ || queue_.empty() || removing_)
     return;
   // A turn whose acceptance is not durable yet is not known to exist.
-  for (auto& [ticket, note] : waiting_)
-    if (note.what == waiting_record::kind::accept && note.task == queue_.front().request.task_id)
-      return;
+  if (waiting_for(waiting_record::kind::accept, queue_.front().request.task_id) != nullptr)
+    return;
   running_.emplace();
   auto& run = *running_;
   run.turn = std::move(queue_.front());
   queue_.pop_front();
   run.attempt = run.turn.first_attempt;
   run.updated_at = now;
-  run.log = task_log{run.turn.accepted_seq, run.turn.header->created_at};
-  waiting_record note;
-  note.what = waiting_record::kind::start;
+  run.log = task_log{run.turn.log_seq, run.turn.log_at};
+  waiting_record note{waiting_record::kind::start};
   note.task = run.turn.request.task_id;
   if (run.turn.resumed) { // it was started before; what is new is the attempt
     run.start_ticket = 0;
@@ -225,21 +277,33 @@ void conversation::begin(effects& out, std::int64_t now) {
   out.push_back(run_effect{std::move(order)});
 }
 
+void conversation::stop_running(effects& out) {
+  if (running_->stopping)
+    return;
+  running_->stopping = true; // begin() looks at it
+  if (running_->begun)
+    out.push_back(stop_effect{});
+}
+
 effects conversation::cancel(const std::string& task, std::uint64_t promise, std::int64_t now) {
   effects out;
+  if (removing_) {
+    out.push_back(refuse(promise, errc::session_deleted));
+    return out;
+  }
   if (running_ && running_->turn.request.task_id == task) {
     running_->cancel_promises.push_back(promise);
-    if (!running_->stopping) {
-      running_->stopping = true;
-      if (running_->begun)
-        out.push_back(stop_effect{});
-    }
+    stop_running(out);
     return out;
   }
   auto i = std::find_if(queue_.begin(), queue_.end(),
                         [&](const turn_state& t) { return t.request.task_id == task; });
   if (i == queue_.end()) {
     out.push_back(refuse(promise, errc::task_ended));
+    return out;
+  }
+  if (waiting_for(waiting_record::kind::accept, task) != nullptr) { // not known to exist yet
+    i->cancel_promises.push_back(promise);
     return out;
   }
   auto t = std::move(*i);
@@ -267,17 +331,10 @@ effects conversation::remove(bool expired, std::uint64_t promise, std::int64_t n
       out.push_back(refuse(promise, errc::session_not_found));
     return out;
   }
-  removing_ = true;
-  if (running_) {
-    if (running_->begun)
-      out.push_back(stop_effect{});
-    for (auto p : running_->cancel_promises)
-      out.push_back(refuse(p, errc::session_deleted));
-    running_.reset();
-  }
-  queue_.clear();
-  waiting_record note;
-  note.what = waiting_record::kind::remove;
+  removing_ = true; // what runs and waits is kept until that is durable: it may be refused
+  if (running_)
+    stop_running(out);
+  waiting_record note{waiting_record::kind::remove};
   note.promise = promise;
   store::fact_group group;
   lease_for(group, note, 1);

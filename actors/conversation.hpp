@@ -43,6 +43,7 @@ using task_order_ptr = std::shared_ptr<const task_order>;
 struct record_effect {
   std::uint64_t ticket;
   store::fact_group group;
+  std::uint32_t after_ms = 0; // wait as long first: the disk was full
 };
 /// Tell every watcher. Effects of this kind come in the order of seq.
 struct publish_effect {
@@ -78,7 +79,7 @@ public:
   effects cancel(const std::string& task, std::uint64_t promise, std::int64_t now);
   effects remove(bool expired, std::uint64_t promise, std::int64_t now);
 
-  // from the keeper, in the order of the tickets
+  // from the keeper, in the order of the tickets (but for those that had to wait)
   effects durable(std::uint64_t ticket, const store::group_result& result, std::int64_t now);
   effects refused(std::uint64_t ticket, errc why, std::int64_t now);
 
@@ -115,7 +116,10 @@ private:
     task_header_ptr header;
     std::uint64_t accepted_seq = 0;
     std::uint32_t first_attempt = 1;
-    bool resumed = false; // by a restart: the retry has still to be announced
+    bool resumed = false;      // by a restart: the retry has still to be announced
+    std::uint64_t log_seq = 0; // what is logged from now on follows this event
+    std::int64_t log_at = 0;
+    std::vector<std::uint64_t> cancel_promises; // cancelled before its acceptance was durable
   };
   struct run_state {
     turn_state turn;
@@ -131,20 +135,26 @@ private:
     std::int64_t progress_at = 0;
     std::int64_t updated_at = 0;
     std::vector<std::uint64_t> cancel_promises;
+    std::uint64_t checkpoint_ticket = 0; // under way, with
+    task_log::pieces checkpointed;
+    std::optional<std::pair<outcome, std::string>> over; // how it ended; to be concluded
   };
   struct pending_event {
     event_ptr what;
     std::uint64_t gate; // told once this ticket is durable; 0: at once
   };
   struct waiting_record { // what happens when a ticket comes back
-    enum class kind { lease, accept, start, other, end, remove } what = kind::other;
+    enum class kind { lease, accept, probe, start, usage, checkpoint, end, remove } what;
     std::uint64_t lease = 0;
     std::uint64_t settled = 0; // what was leased beyond this is given back
     std::uint64_t promise = 0;
-    bool opens = false; // the session came to be with this ticket
+    bool opens = false;      // accept: the session came to be with it
+    bool interrupts = false; // accept: stops what runs
+    bool cancelled = false;  // end: as those who asked for it wanted
+    errc why = errc::none;   // probe: the answer, unless the key is known
     std::string task;
-    std::vector<std::uint64_t> promises;
-    store::fact_group again; // end: recorded again if the store was full
+    std::vector<std::uint64_t> promises; // accept: repeated requests; end: who cancelled
+    store::fact_group again;             // recorded again when the store was full
   };
 
   static answer_effect refuse(std::uint64_t promise, errc code);
@@ -158,9 +168,14 @@ private:
   std::uint64_t record(store::fact_group group, waiting_record note, effects& out);
   void start_next(effects& out, std::int64_t now);
   void begin(effects& out, std::int64_t now);
+  void stop_running(effects& out);
+  void accepted(const waiting_record& note, std::uint64_t ticket, effects& out, std::int64_t now);
+  bool repeated(const turn_request& turn, std::uint64_t promise, effects& out);
+  waiting_record* waiting_for(waiting_record::kind what, const std::string& task);
   void report_progress(effects& out, std::int64_t now);
   void end_unstarted(turn_state t, errc why, std::vector<std::uint64_t> promises, effects& out,
                      std::int64_t now);
+  void conclude_running(effects& out, std::int64_t now);
   void conclude(const turn_state& t, outcome end, std::string extra, std::string text,
                 std::string log, std::vector<std::uint64_t> promises, effects& out,
                 std::int64_t now);
@@ -184,7 +199,6 @@ private:
   std::uint64_t lease_ = 0;         // asked for
   std::uint64_t durable_lease_ = 0; // granted
   std::uint64_t next_ticket_ = 1;
-  std::uint64_t durable_ticket_ = 0;
   std::map<std::uint64_t, waiting_record> waiting_;
   std::deque<pending_event> outgoing_;
   std::deque<turn_state> queue_;

@@ -7,6 +7,10 @@
 
 namespace parlor {
 
+namespace {
+constexpr std::uint32_t full_disk_pause_ms = 250;
+}
+
 std::shared_ptr<event> conversation::make(event_kind kind, const task_header_ptr& task,
                                           std::int64_t now) {
   auto e = std::make_shared<event>();
@@ -34,8 +38,7 @@ void conversation::lease_for(store::fact_group& group, waiting_record& note, std
 
 void conversation::lease_more(effects& out) {
   store::fact_group group;
-  waiting_record note;
-  note.what = waiting_record::kind::lease;
+  waiting_record note{waiting_record::kind::lease};
   lease_for(group, note, limits_.lease_block / 2);
   if (!group.empty())
     record(std::move(group), std::move(note), out);
@@ -49,16 +52,30 @@ void conversation::tell(event_ptr e, std::uint64_t gate, effects& out) {
 void conversation::release(effects& out) {
   while (!outgoing_.empty()) {
     auto& head = outgoing_.front();
-    if (head.gate > durable_ticket_ || head.what->seq > durable_lease_)
+    if (waiting_.contains(head.gate) || head.what->seq > durable_lease_)
       return;
     last_told_ = head.what->seq;
     recent_.push_back(head.what);
+    auto last = ends_session(head.what->kind);
     out.push_back(publish_effect{std::move(head.what)});
     outgoing_.pop_front();
+    if (last)
+      outgoing_.clear(); // what the task said before it stopped
   }
 }
 
+conversation::waiting_record* conversation::waiting_for(waiting_record::kind what,
+                                                        const std::string& task) {
+  for (auto& [ticket, note] : waiting_)
+    if (note.what == what && note.task == task)
+      return &note;
+  return nullptr;
+}
+
 void conversation::trim() {
+  for (auto& [ticket, note] : waiting_)
+    if (note.what == waiting_record::kind::end)
+      return; // the events of that task are nowhere else yet
   while (recent_.size() > limits_.recent_events) {
     auto& t = recent_.front()->task; // a running task's events are nowhere else yet
     if (running_ && t && t->id == running_->turn.request.task_id)
@@ -75,58 +92,103 @@ effects conversation::durable(std::uint64_t ticket, const store::group_result& r
   if (i == waiting_.end())
     return out;
   if (result.what != store::group_result::kind::durable) {
-    auto promise = i->second.promise;
+    auto askers = i->second.promises;
+    askers.push_back(i->second.promise);
     out = refused(ticket, errc::idempotency_mismatch, now);
     if (result.what == store::group_result::kind::duplicate)
       for (auto& e : out)
-        if (auto* a = std::get_if<answer_effect>(&e); a != nullptr && a->promise == promise)
-          *a = {promise, {errc::none, {}, {}, 0}, result.task, result.session, 0, true};
+        if (auto* a = std::get_if<answer_effect>(&e);
+            a != nullptr && std::find(askers.begin(), askers.end(), a->promise) != askers.end())
+          *a = {a->promise, {errc::none, {}, {}, 0}, result.task, result.session, 0, true};
     return out;
   }
   auto note = std::move(i->second);
   waiting_.erase(i);
-  durable_ticket_ = ticket;
   durable_lease_ = note.settled != 0 ? note.settled : std::max(durable_lease_, note.lease);
+  auto yes = [&](std::uint64_t promise, bool replayed = false) {
+    return answer_effect{promise, {errc::none, {}, {}, 0}, note.task, key_.id, 0, replayed};
+  };
   switch (note.what) {
-  case waiting_record::kind::accept: {
-    exists_ = true; // also if the turn that was to open it has been refused
-    // Answered before its events are told: the watcher is there when they come.
-    answer_effect a{note.promise, {errc::none, {}, {}, 0}, note.task, key_.id, 0, false};
-    for (auto& t : queue_)
-      if (t.request.task_id == note.task)
-        a.accepted_seq = t.accepted_seq;
-    if (running_ && running_->turn.request.task_id == note.task)
-      a.accepted_seq = running_->turn.accepted_seq;
-    if (note.promise != 0)
-      out.push_back(std::move(a));
-    release(out);
-    if (running_ && running_->start_ticket == ticket)
-      begin(out, now);
-    else
-      start_next(out, now);
+  case waiting_record::kind::accept:
+    accepted(note, ticket, out, now);
+    return out;
+  case waiting_record::kind::probe:
+    out.push_back(refuse(note.promise, note.why));
     break;
-  }
   case waiting_record::kind::start:
     release(out);
     if (running_ && running_->start_ticket == ticket)
       begin(out, now);
+    return out;
+  case waiting_record::kind::checkpoint:
+    if (running_ && running_->checkpoint_ticket == ticket) {
+      running_->checkpoint_ticket = 0;
+      conclude_running(out, now);
+    }
     break;
   case waiting_record::kind::end:
     release(out);
     for (auto p : note.promises)
-      out.push_back(answer_effect{p, {errc::none, {}, {}, 0}, note.task, key_.id, 0, false});
+      out.push_back(note.cancelled ? yes(p) : refuse(p, errc::task_ended));
     trim();
-    break;
+    return out;
   case waiting_record::kind::remove:
     release(out);
+    if (running_)
+      for (auto p : running_->cancel_promises)
+        out.push_back(refuse(p, errc::session_deleted));
+    running_.reset();
+    queue_.clear();
     if (note.promise != 0)
-      out.push_back(answer_effect{note.promise, {errc::none, {}, {}, 0}, {}, key_.id, 0, false});
+      out.push_back(yes(note.promise));
+    for (auto& [other, left] : std::exchange(waiting_, {})) { // for room on the disk
+      if (left.promise != 0)
+        out.push_back(refuse(left.promise, errc::session_deleted));
+      for (auto p : left.promises)
+        out.push_back(refuse(p, errc::session_deleted));
+    }
     out.push_back(retire_effect{});
+    return out;
+  case waiting_record::kind::lease:
+  case waiting_record::kind::usage:
     break;
-  default:
-    release(out);
   }
+  release(out);
   return out;
+}
+
+void conversation::accepted(const waiting_record& note, std::uint64_t ticket, effects& out,
+                            std::int64_t now) {
+  exists_ = true; // also if the turn that was to open it has been refused
+  answer_effect a{note.promise, {errc::none, {}, {}, 0}, note.task, key_.id, 0, false};
+  auto queued = std::find_if(queue_.begin(), queue_.end(),
+                             [&](const turn_state& t) { return t.request.task_id == note.task; });
+  if (queued != queue_.end())
+    a.accepted_seq = queued->accepted_seq;
+  else if (running_ && running_->turn.request.task_id == note.task)
+    a.accepted_seq = running_->turn.accepted_seq;
+  // Answered before its events are told: the watcher is there when they come.
+  if (note.promise != 0)
+    out.push_back(a);
+  for (auto p : note.promises) {
+    a.promise = p;
+    a.accepted_seq = 0;
+    a.replayed = true;
+    out.push_back(a);
+  }
+  release(out);
+  if (queued != queue_.end() && !queued->cancel_promises.empty()) {
+    auto t = std::move(*queued);
+    queue_.erase(queued);
+    auto promises = std::move(t.cancel_promises);
+    end_unstarted(std::move(t), errc::cancelled, std::move(promises), out, now);
+  } else if (note.interrupts && running_ && running_->turn.request.task_id != note.task) {
+    stop_running(out);
+  }
+  if (running_ && running_->start_ticket == ticket)
+    begin(out, now);
+  else
+    start_next(out, now);
 }
 
 effects conversation::refused(std::uint64_t ticket, errc why, std::int64_t now) {
@@ -136,12 +198,13 @@ effects conversation::refused(std::uint64_t ticket, errc why, std::int64_t now) 
     return out;
   auto note = std::move(i->second);
   waiting_.erase(i);
-  durable_ticket_ = ticket; // later tickets do not wait for it
-  if (note.what == waiting_record::kind::end || note.what == waiting_record::kind::start) {
-    // A task must end on disk: tried again until there is room. Its last event waits for that.
+  if (!note.again.empty()) {
+    // What a task does must be on disk in the end: tried again until there is room. What depends on
+    // it waits.
     note.settled = 0; // by now others may have leased more
     auto group = note.again;
     auto again = record(std::move(group), std::move(note), out);
+    std::get<record_effect>(out.back()).after_ms = full_disk_pause_ms;
     for (auto& p : outgoing_)
       if (p.gate == ticket)
         p.gate = again;
@@ -155,7 +218,13 @@ effects conversation::refused(std::uint64_t ticket, errc why, std::int64_t now) 
     outgoing_.pop_back();
   }
   std::erase_if(outgoing_, [&](const pending_event& p) { return p.gate == ticket; });
+  if (note.lease != 0) // taken again by whoever needs it
+    lease_ = std::min(lease_, durable_lease_);
   if (note.what == waiting_record::kind::accept) {
+    for (auto& t : queue_)
+      if (t.request.task_id == note.task)
+        for (auto p : t.cancel_promises)
+          out.push_back(refuse(p, errc::task_not_found));
     std::erase_if(queue_, [&](const turn_state& t) { return t.request.task_id == note.task; });
     if (running_ && running_->start_ticket == ticket) {
       for (auto p : running_->cancel_promises)
@@ -165,12 +234,20 @@ effects conversation::refused(std::uint64_t ticket, errc why, std::int64_t now) 
     if (note.opens)
       exists_ = false;
   }
-  if (note.lease != 0) // taken again by whoever needs it
-    lease_ = std::min(lease_, durable_lease_);
-  if (note.what == waiting_record::kind::remove)
+  if (note.what == waiting_record::kind::checkpoint && running_ &&
+      running_->checkpoint_ticket == ticket) {
+    running_->checkpoint_ticket = 0;
+    running_->log.put_back(std::move(running_->checkpointed));
+    conclude_running(out, now);
+  }
+  if (note.what == waiting_record::kind::remove) {
     removing_ = false;
+    conclude_running(out, now);
+  }
   if (note.promise != 0)
     out.push_back(refuse(note.promise, why));
+  for (auto p : note.promises)
+    out.push_back(refuse(p, why));
   release(out);
   start_next(out, now);
   return out;

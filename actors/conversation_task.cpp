@@ -77,8 +77,11 @@ effects conversation::attempt_ended(const std::string& task, std::uint32_t attem
   effects out;
   if (!running_ || running_->turn.request.task_id != task)
     return out;
-  record({store::usage_recorded{task, attempt, running_->turn.header->model, now, used, error}}, {},
-         out);
+  waiting_record note{waiting_record::kind::usage};
+  note.again = {
+      store::usage_recorded{task, attempt, running_->turn.header->model, now, used, error}};
+  auto group = note.again;
+  record(std::move(group), std::move(note), out);
   return out;
 }
 
@@ -87,11 +90,23 @@ effects conversation::finished(const std::string& task, outcome end, std::string
   effects out;
   if (!running_ || running_->turn.request.task_id != task)
     return out;
+  running_->over.emplace(std::move(end), std::move(answer_extra));
+  conclude_running(out, now);
+  return out;
+}
+
+void conversation::conclude_running(effects& out, std::int64_t now) {
+  // Its end is recorded behind the checkpoint under way, which may come back refused; and not while
+  // a removal is, which makes it pointless.
+  if (!running_ || !running_->over || running_->checkpoint_ticket != 0 || removing_)
+    return;
   auto run = std::move(*running_);
   running_.reset();
+  auto& [end, answer_extra] = *run.over;
   end.content = std::move(run.text);
   end.history_dropped = run.dropped;
   auto& turn = run.turn;
+  auto& task = turn.request.task_id;
   remember(turn.request.message_id, turn.request.said, task, turn.header->created_at, false);
   ++message_count_;
   ++question_count_;
@@ -103,10 +118,10 @@ effects conversation::finished(const std::string& task, outcome end, std::string
   }
   total_tokens_ += end.used.total();
   last_accessed_ = now;
-  conclude(turn, std::move(end), std::move(answer_extra), run.log.take_text(),
-           run.log.take_entries(), std::move(run.cancel_promises), out, now);
+  auto pieces = run.log.take();
+  conclude(turn, std::move(end), std::move(answer_extra), std::move(pieces.text),
+           std::move(pieces.entries), std::move(run.cancel_promises), out, now);
   start_next(out, now);
-  return out;
 }
 
 void conversation::conclude(const turn_state& t, outcome end, std::string extra, std::string text,
@@ -116,7 +131,7 @@ void conversation::conclude(const turn_state& t, outcome end, std::string extra,
               : end.status == task_status::cancelled ? event_kind::cancelled
                                                      : event_kind::failed;
   store::fact_group group;
-  waiting_record note;
+  waiting_record note{waiting_record::kind::end};
   lease_for(group, note, 1);
   auto e = make(kind, t.header, now);
   store::task_ended fact;
@@ -128,8 +143,8 @@ void conversation::conclude(const turn_state& t, outcome end, std::string extra,
   fact.answer_extra = std::move(extra);
   fact.text = std::move(text);
   fact.log = std::move(log);
+  note.cancelled = end.status == task_status::cancelled;
   e->end = std::make_shared<const outcome>(std::move(end));
-  note.what = waiting_record::kind::end;
   note.task = t.request.task_id;
   note.promises = std::move(promises);
   group.push_back(std::move(fact));
@@ -146,11 +161,14 @@ void conversation::conclude(const turn_state& t, outcome end, std::string extra,
 
 effects conversation::checkpoint(std::int64_t now) {
   effects out;
-  if (!running_ || running_->log.empty())
+  if (!running_ || running_->log.empty() || running_->checkpoint_ticket != 0)
     return out;
-  record({store::task_checkpoint{running_->turn.request.task_id, now, running_->log.take_text(),
-                                 running_->log.take_entries()}},
-         {}, out);
+  auto& run = *running_;
+  run.checkpointed = run.log.take();
+  run.checkpoint_ticket =
+      record({store::task_checkpoint{run.turn.request.task_id, now, run.checkpointed.text,
+                                     run.checkpointed.entries}},
+             waiting_record{waiting_record::kind::checkpoint}, out);
   return out;
 }
 

@@ -13,10 +13,11 @@ using task_sink_actor = caf::typed_actor<caf::reacts_to<task_report>>;
 using door_actor = caf::typed_actor<caf::replies_to<session_ask_ptr>::with<session_answer_ptr>>;
 
 using session_actor =
-    door_actor::extend<caf::reacts_to<task_report>,       // from the running task
-                       caf::reacts_to<session_alarm>,     // own: leave memory, or expire
-                       caf::reacts_to<checkpoint_alarm>>; // own: about once a second while a task
-                                                          // runs
+    door_actor::extend<caf::reacts_to<task_report>,      // from the running task
+                       caf::reacts_to<session_alarm>,    // own: leave memory, or expire
+                       caf::reacts_to<checkpoint_alarm>, // own: about once a second while a task
+                                                         // runs
+                       caf::reacts_to<record_again>>;    // own: the disk may have room by now
 
 using lobby_actor =
     door_actor::extend<caf::replies_to<leave>::with<bool>, // a session wants to leave memory

@@ -69,8 +69,10 @@ using session_answer_ptr = std::shared_ptr<const session_answer>;
 struct session_alarm {
   std::uint64_t generation;
 };
-struct checkpoint_alarm {
-  std::uint64_t generation;
+struct checkpoint_alarm {};
+/// The disk was full: time to record it again.
+struct record_again {
+  std::shared_ptr<const record_effect> what;
 };
 /// From a session to its lobby: may I leave memory? Yes only if I have seen all `received` that you
 /// sent me.
@@ -189,6 +191,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::session_ask_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::session_answer_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::session_alarm)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::checkpoint_alarm)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::record_again)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::leave)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::sweep)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::task_report)

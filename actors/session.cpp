@@ -163,6 +163,11 @@ void session_state::perform(effects es) {
 }
 
 void session_state::record(record_effect&& r) {
+  if (auto after = std::chrono::milliseconds{std::exchange(r.after_ms, 0)}; after.count() != 0) {
+    self->delayed_send(self, caf::timespan{after},
+                       record_again{std::make_shared<const record_effect>(std::move(r))});
+    return;
+  }
   auto group = std::make_shared<store::fact_group>(std::move(r.group));
   self->request(world->keeper, caf::infinite, fact_group_ptr{std::move(group)})
       .then(
@@ -199,7 +204,7 @@ void session_state::run(task_order_ptr order) {
   running = self->spawn<caf::linked>(task, std::move(order), std::move(model), std::move(ticket),
                                      me, world->random);
   if (!std::exchange(checkpoint_out, true))
-    self->delayed_send(self, caf::timespan{world->checkpoint_every}, checkpoint_alarm{0});
+    self->delayed_send(self, caf::timespan{world->checkpoint_every}, checkpoint_alarm{});
 }
 
 void session_state::answer(answer_effect&& a) {
@@ -280,6 +285,11 @@ session_actor::behavior_type session(session_actor::stateful_pointer<session_sta
       observed(actor_kind::session, self,
                [self](const session_alarm& a) { self->state.on_alarm(a.generation); }),
       observed(actor_kind::session, self,
+               [self](const record_again& r) {
+                 if (self->state.talk)
+                   self->state.record(record_effect{*r.what});
+               }),
+      observed(actor_kind::session, self,
                [self](const checkpoint_alarm&) {
                  auto& s = self->state;
                  s.checkpoint_out = false;
@@ -288,7 +298,7 @@ session_actor::behavior_type session(session_actor::stateful_pointer<session_sta
                  s.perform(s.talk->checkpoint(s.world->wall()));
                  s.checkpoint_out = true;
                  self->delayed_send(self, caf::timespan{s.world->checkpoint_every},
-                                    checkpoint_alarm{0});
+                                    checkpoint_alarm{});
                }),
   };
 }

@@ -34,18 +34,18 @@ void task_log::note(const event& e) {
                                                : tag_retry;
   if (kind == tag_retry && e.kind != event_kind::retry)
     return;
-  put(entries_, (e.seq - seq_) << 2 | kind);
-  put(entries_, static_cast<std::uint64_t>(std::max<std::int64_t>(0, e.at - at_)));
+  put(noted_.entries, (e.seq - seq_) << 2 | kind);
+  put(noted_.entries, static_cast<std::uint64_t>(std::max<std::int64_t>(0, e.at - at_)));
   seq_ = e.seq;
   at_ = std::max(at_, e.at);
   if (kind == tag_delta) {
-    put(entries_, e.text.size());
-    text_ += e.text;
+    put(noted_.entries, e.text.size());
+    noted_.text += e.text;
   } else if (kind == tag_progress) {
-    put(entries_, e.number);
+    put(noted_.entries, e.number);
   } else {
-    put(entries_, std::uint64_t{e.number} << 1 | (e.discard ? 1 : 0));
-    put(entries_, e.delay_ms);
+    put(noted_.entries, std::uint64_t{e.number} << 1 | (e.discard ? 1 : 0));
+    put(noted_.entries, e.delay_ms);
   }
 }
 

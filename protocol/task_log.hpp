@@ -27,16 +27,24 @@ public:
   /// Notes a delta, progress or retry event; others are ignored (they have rows of their own).
   void note(const event& e);
 
-  /// What was noted since the last call: the text of the deltas, and the entries.
-  std::string take_text() { return std::exchange(text_, {}); }
-  std::string take_entries() { return std::exchange(entries_, {}); }
-  bool empty() const noexcept { return entries_.empty(); }
+  /// The text of the deltas, and the entries.
+  struct pieces {
+    std::string text;
+    std::string entries;
+  };
+  /// What was noted since the last call.
+  pieces take() { return std::exchange(noted_, {}); }
+  /// What was taken last could not be kept: it comes before what was noted since.
+  void put_back(pieces earlier) {
+    noted_.text.insert(0, earlier.text);
+    noted_.entries.insert(0, earlier.entries);
+  }
+  bool empty() const noexcept { return noted_.entries.empty(); }
 
 private:
   std::uint64_t seq_;
   std::int64_t at_;
-  std::string text_;
-  std::string entries_;
+  pieces noted_;
 };
 
 /// The events again, in order. `text` and `entries` are concatenations of what was taken. A damaged

@@ -80,22 +80,29 @@ std::vector<group_result> sqlite_writer::apply(std::span<const fact_group> group
 }
 
 group_result sqlite_writer::record(const fact_group& group) {
-  for (auto& f : group)
-    if (auto* a = std::get_if<task_accepted>(&f); a && !a->once.scope_and_key.empty())
-      if (auto earlier = known(*a))
-        return std::move(*earlier);
+  for (auto& f : group) {
+    std::optional<group_result> earlier;
+    if (auto* a = std::get_if<task_accepted>(&f))
+      earlier = known(a->once, a->at);
+    else if (auto* p = std::get_if<key_probed>(&f))
+      earlier = known(p->once, p->at);
+    if (earlier)
+      return std::move(*earlier);
+  }
   for (auto& f : group)
     std::visit([this](auto& x) { on(x); }, f);
   return {};
 }
 
-std::optional<group_result> sqlite_writer::known(const task_accepted& f) {
+std::optional<group_result> sqlite_writer::known(const idempotency& once, std::int64_t at) {
+  if (once.scope_and_key.empty())
+    return std::nullopt;
   auto r = db_.query("SELECT fingerprint, task, session, at FROM idempotency WHERE key = ?",
-                     f.once.scope_and_key);
-  if (!r.next() || f.at - r.integer(3) >= idempotency_ms)
+                     once.scope_and_key);
+  if (!r.next() || at - r.integer(3) >= idempotency_ms)
     return std::nullopt;
   using kind = group_result::kind;
-  return group_result{r.text(0) == f.once.fingerprint ? kind::duplicate : kind::mismatch, r.text(1),
+  return group_result{r.text(0) == once.fingerprint ? kind::duplicate : kind::mismatch, r.text(1),
                       r.text(2)};
 }
 

@@ -24,13 +24,14 @@ private:
   template <class F>
   void transaction(F&& body);
   group_result record(const fact_group& group);
-  std::optional<group_result> known(const task_accepted& f);
+  std::optional<group_result> known(const idempotency& once, std::int64_t at);
   std::optional<std::int64_t> session_id(const session_key& key);
   std::int64_t session_made(const session_key& key, std::int64_t at, const std::string& prompt,
                             const std::string& metadata);
 
   void on(const session_opened& f);
   void on(const seq_leased& f);
+  void on(const key_probed&) {}
   void on(const task_accepted& f);
   void on(const task_started& f);
   void on(const task_checkpoint& f);

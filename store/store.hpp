@@ -86,8 +86,13 @@ struct session_removed {
   std::int64_t at = 0;
   bool expired = false;
 };
+/// Nothing changes; the group's result says whether the key is known.
+struct key_probed {
+  idempotency once;
+  std::int64_t at = 0;
+};
 using fact = std::variant<session_opened, seq_leased, task_accepted, task_started, task_checkpoint,
-                          task_ended, usage_recorded, session_removed>;
+                          task_ended, usage_recorded, session_removed, key_probed>;
 
 /// Facts that hold together or not at all.
 using fact_group = std::vector<fact>;

@@ -174,3 +174,225 @@ TEST_CASE("a repeated request does not disturb what runs") {
   REQUIRE(t.last("completed a")->end->content == "one two");
   REQUIRE(t.count("delta a") == 2);
 }
+
+TEST_CASE("a refused checkpoint loses nothing: the record is whole in the end") {
+  talk t;
+  t.submit("a");
+  t.commit();
+  t.say("one ");
+  t.checkpoint();
+  t.commit();
+  t.say("two ");
+  t.checkpoint();
+  t.say("three ");
+  auto during = GENERATE(true, false);
+  if (!during) { // the refusal comes while the task goes on
+    t.refuse_one();
+    t.say("four");
+    t.checkpoint();
+    t.commit();
+    t.finish();
+  } else { // or when it is over already
+    t.say("four");
+    t.finish();
+    t.refuse_one();
+  }
+  t.commit();
+  REQUIRE(t.count("completed a") == 1);
+  auto& stored = t.disk.tasks.at("a");
+  REQUIRE(stored.text == "one two three four");
+  auto again = t.disk.events(t.key);
+  REQUIRE(again.size() == t.told.size());
+  for (std::size_t i = 0; i < again.size(); ++i) {
+    REQUIRE(again[i]->seq == t.told[i]->seq);
+    REQUIRE(again[i]->text == t.told[i]->text);
+  }
+}
+
+TEST_CASE("a checkpoint under way is not recorded twice with the end") {
+  talk t;
+  t.submit("a");
+  t.commit();
+  t.say("one ");
+  t.checkpoint();
+  t.say("two");
+  t.checkpoint(); // the first has not come back
+  t.finish();
+  t.commit();
+  REQUIRE(t.disk.tasks.at("a").text == "one two");
+  REQUIRE(t.disk.events(t.key).size() == t.told.size());
+}
+
+TEST_CASE("a turn leaves a usage record, also when the disk is full at its end") {
+  talk t;
+  t.submit("a");
+  t.commit();
+  t.finish();
+  for (int i = 0; i < 6; ++i)
+    t.refuse_one();
+  t.commit();
+  REQUIRE(t.disk.usages.size() == 1);
+  REQUIRE(t.disk.usages.front().task == "a");
+}
+
+TEST_CASE("a deletion that cannot be recorded is refused, and the session goes on") {
+  talk t;
+  t.submit("a");
+  t.submit("b");
+  t.commit();
+  t.say("half");
+  auto p = t.remove();
+  auto over_before = GENERATE(true, false); // the stopped task ends before or after the refusal
+  if (over_before)
+    t.stopped();
+  t.refuse_one(); // the usage record, or the deletion
+  while (!t.answered(p))
+    t.refuse_one();
+  REQUIRE(t.answer(p) == errc::store_full);
+  REQUIRE_FALSE(t.c->removed());
+  if (!over_before)
+    t.stopped();
+  t.commit();
+  REQUIRE(t.count("cancelled a") == 1);
+  REQUIRE(t.running() == "b"); // what waited still runs
+  t.say("x");
+  t.finish();
+  t.commit();
+  REQUIRE(t.count("completed b") == 1);
+  REQUIRE(t.count("session_deleted") == 0);
+  REQUIRE(t.c->idle());
+}
+
+TEST_CASE("everybody is answered when a session is deleted while the disk is full") {
+  talk t;
+  t.submit("a");
+  t.commit();
+  auto p = t.cancel("a");
+  t.stopped();
+  t.refuse_one();
+  t.refuse_one(); // usage and end wait for room
+  auto q = t.remove();
+  t.commit();
+  REQUIRE(t.answer(q) == errc::none);
+  REQUIRE(t.answered(p));
+  REQUIRE(t.asked.empty());
+}
+
+TEST_CASE("a repeated interrupting request does not interrupt the turn it repeats") {
+  talk t;
+  auto turn = t.turn("a");
+  turn.when_busy = on_busy::interrupt;
+  turn.once = {"key", "print"};
+  t.submit(turn);
+  t.commit();
+  t.say("one ");
+  turn.task_id = "again";
+  auto p = t.submit(turn);
+  t.commit();
+  REQUIRE(t.stops == 0);
+  REQUIRE(t.answers.at(p).replayed);
+  t.finish();
+  t.commit();
+  REQUIRE(t.count("completed a") == 1);
+}
+
+TEST_CASE("a turn that could not be recorded interrupts nothing") {
+  talk t;
+  t.submit("a");
+  t.commit();
+  auto p = t.submit("b", on_busy::interrupt);
+  t.refuse_one();
+  REQUIRE(t.answer(p) == errc::store_full);
+  REQUIRE(t.stops == 0);
+}
+
+TEST_CASE("a repeated request gets its task, however busy the session is") {
+  session_limits l;
+  l.max_turns = 2;
+  talk t{l};
+  auto turn = t.turn("a");
+  turn.when_busy = on_busy::reject;
+  turn.once = {"key", "print"};
+  t.submit(turn);
+  t.commit();
+  turn.task_id = "again";
+  auto p = t.submit(turn);
+  t.commit();
+  REQUIRE(t.answer(p) == errc::none);
+  REQUIRE(t.answers.at(p).task == "a");
+  t.finish();
+  t.commit();
+  t.submit("b");
+  t.submit("c");
+  t.commit();
+  turn.task_id = "once more"; // its turn has ended meanwhile, and the queue is full
+  auto q = t.submit(turn);
+  t.commit();
+  REQUIRE(t.answer(q) == errc::none);
+  REQUIRE(t.answers.at(q).task == "a");
+  turn.once = {"another key", "print"};
+  auto r = t.submit(turn);
+  t.commit();
+  REQUIRE(t.answer(r) == errc::session_busy);
+  turn.when_busy = on_busy::queue;
+  auto s = t.submit(turn);
+  t.commit();
+  REQUIRE(t.answer(s) == errc::too_many_turns);
+}
+
+TEST_CASE("who asks to cancel what has ended otherwise is told so") {
+  talk t;
+  t.submit("a");
+  t.commit();
+  t.say("all");
+  auto p = t.cancel("a");
+  t.finish(); // the model was faster
+  t.commit();
+  REQUIRE(t.count("completed a") == 1);
+  REQUIRE(t.answer(p) == errc::task_ended);
+}
+
+TEST_CASE("a task cancelled before its acceptance is known ends only if it was accepted") {
+  talk t;
+  t.submit("a");
+  t.commit();
+  t.submit("b");
+  auto p = t.cancel("b");
+  REQUIRE_FALSE(t.answered(p));
+  auto room = GENERATE(true, false);
+  if (room) {
+    t.commit();
+    REQUIRE(t.answer(p) == errc::none);
+    REQUIRE(t.count("accepted b") == 1);
+    REQUIRE(t.count("cancelled b") == 1);
+  } else {
+    t.refuse_one();
+    t.commit();
+    REQUIRE(t.answered(p));
+    REQUIRE(t.count("accepted b") + t.count("cancelled b") == 0);
+    REQUIRE(t.c->view().message_count == 1);
+  }
+  t.finish();
+  t.commit();
+  REQUIRE(t.c->idle());
+}
+
+TEST_CASE("events that are not on disk stay in memory") {
+  session_limits l;
+  l.recent_events = 5;
+  talk t{l};
+  t.submit("a");
+  t.submit("b");
+  t.commit();
+  for (int i = 0; i < 30; ++i)
+    t.say("x");
+  auto first = t.last("accepted a")->seq;
+  t.cancel("b");
+  t.finish(); // the end of b is on its way before that of a
+  while (t.count("cancelled b") == 0) {
+    REQUIRE(t.c->first_recent() <= first);
+    t.commit_one();
+  }
+  t.commit();
+  REQUIRE(t.c->recent().size() <= 5);
+}

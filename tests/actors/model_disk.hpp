@@ -25,14 +25,18 @@ struct model_disk {
   std::uint64_t floor = 0; // no session made from now on may use a number up to this
 
   store::group_result apply(const store::fact_group& group) {
-    for (auto& f : group)
-      if (auto* a = std::get_if<store::task_accepted>(&f); a && !a->once.scope_and_key.empty())
-        if (auto i = keys.find(a->once.scope_and_key); i != keys.end()) {
-          using kind = store::group_result::kind;
-          return {i->second.once.fingerprint == a->once.fingerprint ? kind::duplicate
-                                                                    : kind::mismatch,
-                  i->second.task, i->second.key.id};
-        }
+    for (auto& f : group) {
+      auto* a = std::get_if<store::task_accepted>(&f);
+      auto* p = std::get_if<store::key_probed>(&f);
+      auto* once = a != nullptr ? &a->once : p != nullptr ? &p->once : nullptr;
+      if (once == nullptr || once->scope_and_key.empty())
+        continue;
+      if (auto i = keys.find(once->scope_and_key); i != keys.end()) {
+        using kind = store::group_result::kind;
+        auto same = i->second.once.fingerprint == once->fingerprint;
+        return {same ? kind::duplicate : kind::mismatch, i->second.task, i->second.key.id};
+      }
+    }
     for (auto& f : group)
       std::visit([this](auto& x) { on(x); }, f);
     return {};
@@ -70,7 +74,9 @@ struct model_disk {
 
   static store::stored_task whole(store::stored_task t) {
     t.view.attempt = t.started_seq != 0 ? 1 : 0;
+    t.view.last_seq = std::max(t.accepted_seq, t.started_seq);
     for (auto& e : replay(t.accepted_seq, t.view.created_at, nullptr, t.text, t.log)) {
+      t.view.last_seq = e->seq;
       if (e->kind == event_kind::delta)
         t.view.text += e->text;
       if (e->kind == event_kind::retry) {
@@ -84,6 +90,8 @@ struct model_disk {
 
   // -- one fact ---
   void on(const store::session_opened& f) {
+    if (sessions.count(f.key) != 0)
+      return;
     auto& s = sessions[f.key];
     s.row.key = f.key;
     s.row.view.id = f.key.id;
@@ -170,6 +178,7 @@ struct model_disk {
     touch(s, f.at, f.seq);
   }
   void on(const store::usage_recorded& f) { usages.push_back(f); }
+  void on(const store::key_probed&) {}
   void on(const store::session_removed& f) {
     auto i = sessions.find(f.key);
     if (i == sessions.end())

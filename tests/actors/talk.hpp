@@ -21,6 +21,7 @@ struct talk {
   model_disk disk;
   std::optional<conversation> c;
   std::deque<record_effect> pending; // handed to the keeper, not answered yet
+  std::deque<record_effect> later;   // the disk was full: they wait before they are tried again
   std::vector<event_ptr> told;       // to watchers, over all lives of the server
   std::vector<task_order_ptr> orders;
   std::map<std::uint64_t, answer_effect> answers;
@@ -30,6 +31,7 @@ struct talk {
 
   // -- the server's life ---
   void open() {
+    retired = false;
     c.emplace(key, limits, disk.load(key, 1000), now);
     take(c->resume(now));
   }
@@ -38,27 +40,26 @@ struct talk {
     for (std::size_t i = 0; i < reached && i < pending.size(); ++i)
       disk.apply(pending[i].group);
     pending.clear();
+    later.clear();
     asked.clear(); // whoever waited has lost the connection
     open();
   }
 
   // -- the keeper ---
   void commit_one() {
-    REQUIRE_FALSE(pending.empty());
-    auto r = std::move(pending.front());
-    pending.pop_front();
+    auto r = next_record();
     auto result = disk.apply(r.group);
-    take(c->durable(r.ticket, result, now));
+    if (!retired) // nobody is there any more to be told
+      take(c->durable(r.ticket, result, now));
   }
   void commit() {
-    while (!pending.empty())
+    while (!pending.empty() || !later.empty())
       commit_one();
   }
   void refuse_one(errc why = errc::store_full) {
-    REQUIRE_FALSE(pending.empty());
-    auto r = std::move(pending.front());
-    pending.pop_front();
-    take(c->refused(r.ticket, why, now));
+    auto r = next_record();
+    if (!retired)
+      take(c->refused(r.ticket, why, now));
   }
 
   // -- clients ---
@@ -167,7 +168,18 @@ private:
     asked.insert(next_promise_);
     return next_promise_++;
   }
-  void on(record_effect& r) { pending.push_back(std::move(r)); }
+  record_effect next_record() {
+    if (pending.empty())
+      pending.swap(later);
+    REQUIRE_FALSE(pending.empty());
+    auto r = std::move(pending.front());
+    pending.pop_front();
+    return r;
+  }
+  void on(record_effect& r) {
+    auto& queue = r.after_ms != 0 ? later : pending;
+    queue.push_back(std::move(r));
+  }
   void on(publish_effect& p) {
     auto& e = *p.what;
     if (!told.empty())

@@ -65,7 +65,7 @@ TEST_CASE("a task's log gives its events back") {
   add(8, event_kind::progress, "", 12);
   add(300, event_kind::retry, "", 2);
   add(301, event_kind::delta, std::string(500, 'x'), 0);
-  auto text = log.take_text(), entries = log.take_entries();
+  auto [text, entries] = log.take();
   bool whole = false;
   auto again = replay(5, 1000, header, text, entries, &whole);
   REQUIRE(whole);

@@ -122,7 +122,8 @@ TEST_CASE_METHOD(fixture, "an open task shows its checkpoints", "[store]") {
          {task_started{"t1", 1010, 2}}});
   task_log log{1, 1000};
   log.note(delta(3, 1100, "void"));
-  apply({{task_checkpoint{"t1", 1100, log.take_text(), log.take_entries()}}});
+  auto shown = log.take();
+  apply({{task_checkpoint{"t1", 1100, shown.text, shown.entries}}});
   auto again = make(event_kind::retry, 4, 1200);
   again.discard = true;
   again.number = 2;
@@ -133,7 +134,8 @@ TEST_CASE_METHOD(fixture, "an open task shows its checkpoints", "[store]") {
   percent.number = 40;
   log.note(percent);
   log.note(delta(7, 1500, std::string{"t\0xt", 4}));
-  apply({{task_checkpoint{"t1", 1500, log.take_text(), log.take_entries()}}});
+  shown = log.take();
+  apply({{task_checkpoint{"t1", 1500, shown.text, shown.entries}}});
   reopen();
 
   auto image = r->load_session(alice, 10);
@@ -154,8 +156,9 @@ TEST_CASE_METHOD(fixture, "an open task shows its checkpoints", "[store]") {
 
   log.note(delta(8, 1600, "!"));
   auto e = ended(alice, "t1", 1700, 9);
-  e.text = log.take_text();
-  e.log = log.take_entries();
+  shown = log.take();
+  e.text = shown.text;
+  e.log = shown.entries;
   e.end.content = std::string{"real t\0xt!", 10};
   e.end.attempts = 2;
   apply({{e}});
