@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstdlib>
 #include <ctime>
 #include <utility>
 
@@ -23,12 +24,15 @@ constexpr std::chrono::seconds drain_time{1};
 struct shared_options {
   std::string url;
   std::string name;
+  std::string authorities;       // a file of certificates, or empty for the system's
   curl_slist* headers = nullptr; // read only once made, so shared by all requests
 
   explicit shared_options(const openai_options& o) : url{o.base_url}, name{o.name} {
     while (url.ends_with('/'))
       url.pop_back();
     url += "/chat/completions";
+    if (auto* file = std::getenv("SSL_CERT_FILE"); file != nullptr)
+      authorities = file;
     add("Content-Type: application/json");
     add("Accept: text/event-stream");
     add("Expect:"); // never wait for 100-continue
@@ -113,6 +117,8 @@ public:
     set(CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
     set(CURLOPT_SSL_VERIFYPEER, 1L);
     set(CURLOPT_SSL_VERIFYHOST, 2L);
+    if (!shared_->authorities.empty())
+      set(CURLOPT_CAINFO, shared_->authorities.c_str());
     set(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
     set(CURLOPT_TCP_KEEPALIVE, 1L);
     set(CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(request.connect_timeout.count()));

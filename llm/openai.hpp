@@ -18,8 +18,9 @@ struct openai_options {
   std::size_t max_connections = 256;
 };
 
-/// Proxies come from the environment; certificates are verified; redirects are never followed. Must
-/// not outlive the io_context. Deadlines beyond connect_timeout are the caller's: it cancels.
+/// Proxies come from the environment; certificates are verified, against the authorities of
+/// SSL_CERT_FILE if the environment names that; redirects are never followed. Must not outlive the
+/// io_context. Deadlines beyond connect_timeout are the caller's: it cancels.
 provider_ptr make_openai(boost::asio::io_context& io, openai_options options);
 
 } // namespace parlor::llm

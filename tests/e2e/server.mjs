@@ -1,13 +1,13 @@
 // A Parlor of its own for each test file: free port, fresh store, rehearsal model.
 import { spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createServer } from 'node:net';
 
 export const bin = process.env.PARLOR_BIN ?? new URL('../../build/release/parlor', import.meta.url).pathname;
 
-function freePort() {
+export function freePort() {
   return new Promise((resolve) => {
     const s = createServer().listen(0, '127.0.0.1', () => {
       const { port } = s.address();
@@ -16,10 +16,13 @@ function freePort() {
   });
 }
 
-export async function startParlor(env = {}) {
+/** `env` is added to its environment; `config` is the text of a configuration file. */
+export async function startParlor(env = {}, { config } = {}) {
   const dir = mkdtempSync(join(tmpdir(), 'parlor-'));
   const port = await freePort();
   const server = { url: `http://127.0.0.1:${port}`, port, dir };
+  const file = join(dir, 'parlor.toml');
+  if (config !== undefined) writeFileSync(file, config);
   server.start = async () => {
     const clean = Object.fromEntries(Object.entries(process.env).filter(([k]) => !/^(PARLOR_|OPENAI_)/.test(k)));
     server.process = spawn(bin, ['serve'], {
@@ -28,11 +31,17 @@ export async function startParlor(env = {}) {
         PARLOR_SERVER_LISTEN: `127.0.0.1:${port}`,
         PARLOR_STORE_PATH: join(dir, 'parlor.db'),
         PARLOR_REHEARSAL_ALLOW_SCRIPT: 'true',
+        ...(config === undefined ? {} : { PARLOR_CONFIG: file }),
         ...env,
       },
-      stdio: ['ignore', 'pipe', 'inherit'],
+      stdio: ['ignore', 'pipe', 'pipe'],
     });
     server.output = '';
+    server.log ??= ''; // what it said on standard error, over all its lives
+    server.process.stderr.on('data', (d) => {
+      server.log += d;
+      process.stderr.write(d);
+    });
     server.process.stdout.on('data', (d) => (server.output += d));
     server.exited = new Promise((resolve) => server.process.once('exit', (code, signal) => resolve({ code, signal })));
     for (;;) {

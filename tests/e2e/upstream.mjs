@@ -1,0 +1,43 @@
+// The model service that misbehaves on request (tests/support/faulty_upstream.hpp has its scripts).
+import { spawn } from 'node:child_process';
+import { dirname, join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { bin } from './server.mjs';
+
+export async function startUpstream() {
+  const process = spawn(join(dirname(bin), 'tests', 'parlor_faulty_upstream'), { stdio: ['ignore', 'pipe', 'inherit'] });
+  const line = await new Promise((resolve, reject) => {
+    createInterface(process.stdout).once('line', resolve);
+    process.once('error', reject);
+  });
+  const root = `http://127.0.0.1:${line.split(' ')[1]}`;
+  return {
+    root,
+    base: (script) => `${root}/${script}/v1`,
+    stats: async () => (await fetch(`${root}/_stats`)).json(),
+    /** The whole text of the latest request. */
+    last: async () => (await fetch(`${root}/_last`)).text(),
+    stop: () => process.kill(),
+  };
+}
+
+/** A configuration file in which every script is a model of that name, with a provider of its own. */
+export function scriptedModels(base, scripts, { provider = '', model = '' } = {}) {
+  return scripts
+    .map((s) => `[[provider]]\nname = "of ${s}"\nkind = "openai"\nbase_url = "${base(s)}"\napi_key = "\${TEST_KEY}"\n${provider}\n` +
+      `[[model]]\nname = "${s}"\nprovider = "of ${s}"\n${model}\n`)
+    .join('');
+}
+
+/** An environment in which no proxy stands in the way of 127.0.0.1. */
+export const direct = Object.fromEntries(
+  ['http_proxy', 'https_proxy', 'HTTPS_PROXY', 'all_proxy', 'ALL_PROXY', 'no_proxy', 'NO_PROXY'].map((n) => [n, '']),
+);
+
+/** Tries `measure` (milliseconds) until it is below `limit`, a few times: the machine may be busy. */
+export async function best(limit, measure, times = 8) {
+  const all = [];
+  do all.push(await measure());
+  while (all.at(-1) >= limit && all.length < times);
+  return all.at(-1) < limit ? all.at(-1) : `never below ${limit} ms: ${all}`;
+}
