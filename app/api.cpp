@@ -150,8 +150,12 @@ void api::operator()(http::request&& request, http::exchange_ptr exchange) const
   }
   if (!found.params.empty())
     c.id = found.params.front().second;
-  if (!open_to_all(found.id) && !admit(c))
-    return refuse(c, {errc::unauthorized, {}, {}, 0});
+  if (!open_to_all(found.id)) {
+    if (auto why = stranger(c); why != errc::none)
+      return refuse(c, {why, {}, {}, 0});
+    if (!admit(c))
+      return refuse(c, {errc::unauthorized, {}, {}, 0});
+  }
   switch (found.id) {
   case chat:
   case chat_stream:
@@ -187,6 +191,25 @@ bool api::admit(context& c) const {
     return true;
   c.headers.push_back({"WWW-Authenticate", "Bearer"});
   return false;
+}
+
+errc api::stranger(const context& c) const {
+  if (!options_.key.empty())
+    return errc::none; // a page does not have it
+  std::string_view host = c.request.get("Host"), origin = c.request.get("Origin");
+  auto& known = options_.cors_origins;
+  auto listed = [&known](auto matches) { return std::any_of(known.begin(), known.end(), matches); };
+  if (!origin.empty() && origin != "http://" + std::string{host} &&
+      !listed([&](const std::string& o) { return o == origin; }))
+    return errc::forbidden_origin;
+  auto colon = host.rfind(':');
+  auto name = host.substr(0, host.ends_with(']') ? host.size() : colon);
+  auto address = name.substr(0, 4) == "127." && // not a name like 127.example.com
+                 name.find_first_not_of("0123456789.") == std::string_view::npos;
+  if (host.empty() || address || name == "localhost" || name == "[::1]" ||
+      listed([&](const std::string& o) { return o.substr(o.find("://") + 3) == host; }))
+    return errc::none;
+  return errc::forbidden_host;
 }
 
 bool api::preflight(context& c) const {

@@ -34,6 +34,9 @@ public:
 private:
   struct context; // one request on its way
   bool admit(context& c) const;
+  /// Where no key is asked for, any page in a browser on this machine could call, across origins or
+  /// by a name of its own that it lets point here: such calls get the code they are refused with.
+  errc stranger(const context& c) const;
   bool preflight(context& c) const;
   void turn(context& c, int route) const;
   void read(context& c, int route) const;

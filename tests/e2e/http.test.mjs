@@ -41,7 +41,7 @@ test('H1 one answer, and nothing smuggled', async () => {
 test('a chunked body is read', async () => {
   const body = '{"message":"hello"}';
   const text = await raw(
-    'POST /api/chat HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n' +
+    'POST /api/chat HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n' +
       `5\r\n${body.slice(0, 5)}\r\ne\r\n${body.slice(5)}\r\n0\r\n\r\n`,
   );
   assert.deepEqual(answers(text), ['HTTP/1.1 200']);

@@ -296,7 +296,7 @@ function kept(server) {
   s.on('error', () => {});
   return async (verb, path, body) => {
     text = '';
-    const head = `${verb} ${path} HTTP/1.1\r\nHost: a\r\n`;
+    const head = `${verb} ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\n`;
     s.write(body ? `${head}Content-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}` : `${head}\r\n`);
     return until(() => {
       const [, top, rest] = /^([\s\S]*?)\r\n\r\n([\s\S]*)$/.exec(text) ?? [];
