@@ -2,8 +2,8 @@
 
 #include "actors/wheel_clock.hpp"
 
-#include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/defer.hpp>
+#include <boost/asio/executor_work_guard.hpp>
 
 #include <caf/actor_system.hpp>
 #include <caf/execution_unit.hpp>

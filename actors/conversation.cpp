@@ -107,7 +107,7 @@ effects conversation::resume(std::int64_t now) {
           ++message_count_;
         }
         total_tokens_ += end.used.total();
-        conclude(turn, std::move(end), {}, {}, {}, {}, out, now);
+        conclude(turn, {std::move(end), {}, {}}, {}, {}, out, now);
         continue;
       }
     }
@@ -321,7 +321,7 @@ void conversation::end_unstarted(turn_state t, errc why, std::vector<std::uint64
   remember(t.request.message_id, t.request.said, t.request.task_id, now, false);
   ++message_count_;
   ++question_count_;
-  conclude(t, std::move(end), {}, {}, {}, std::move(promises), out, now);
+  conclude(t, {std::move(end), {}, {}}, {}, std::move(promises), out, now);
 }
 
 effects conversation::remove(bool expired, std::uint64_t promise, std::int64_t now) {

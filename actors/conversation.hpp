@@ -36,6 +36,13 @@ struct task_order {
 };
 using task_order_ptr = std::shared_ptr<const task_order>;
 
+/// What one attempt has used.
+struct attempt_usage {
+  std::uint32_t attempt;
+  usage used;
+  errc error;
+};
+
 // -- effects
 // ----------------------------------------------------------------------------------------
 
@@ -89,8 +96,8 @@ public:
                    bool discard, std::int64_t now);
   effects attempt_ended(const std::string& task, std::uint32_t attempt, usage used, errc error,
                         std::int64_t now);
-  effects finished(const std::string& task, outcome end, std::string answer_extra,
-                   std::int64_t now);
+  effects finished(const std::string& task, outcome end, std::string answer_extra, std::int64_t now,
+                   std::optional<attempt_usage> last = {});
 
   /// What was noted since the last checkpoint of the running task; call about once a second.
   effects checkpoint(std::int64_t now);
@@ -137,7 +144,12 @@ private:
     std::vector<std::uint64_t> cancel_promises;
     std::uint64_t checkpoint_ticket = 0; // under way, with
     task_log::pieces checkpointed;
-    std::optional<std::pair<outcome, std::string>> over; // how it ended; to be concluded
+    struct ending {
+      outcome end;
+      std::string answer_extra;
+      std::optional<attempt_usage> last;
+    };
+    std::optional<ending> over; // to be concluded
   };
   struct pending_event {
     event_ptr what;
@@ -176,9 +188,8 @@ private:
   void end_unstarted(turn_state t, errc why, std::vector<std::uint64_t> promises, effects& out,
                      std::int64_t now);
   void conclude_running(effects& out, std::int64_t now);
-  void conclude(const turn_state& t, outcome end, std::string extra, std::string text,
-                std::string log, std::vector<std::uint64_t> promises, effects& out,
-                std::int64_t now);
+  void conclude(const turn_state& t, run_state::ending over, task_log::pieces shown,
+                std::vector<std::uint64_t> promises, effects& out, std::int64_t now);
   void trim();
 
   session_key key_;

@@ -86,11 +86,11 @@ effects conversation::attempt_ended(const std::string& task, std::uint32_t attem
 }
 
 effects conversation::finished(const std::string& task, outcome end, std::string answer_extra,
-                               std::int64_t now) {
+                               std::int64_t now, std::optional<attempt_usage> last) {
   effects out;
   if (!running_ || running_->turn.request.task_id != task)
     return out;
-  running_->over.emplace(std::move(end), std::move(answer_extra));
+  running_->over.emplace(run_state::ending{std::move(end), std::move(answer_extra), last});
   conclude_running(out, now);
   return out;
 }
@@ -102,7 +102,7 @@ void conversation::conclude_running(effects& out, std::int64_t now) {
     return;
   auto run = std::move(*running_);
   running_.reset();
-  auto& [end, answer_extra] = *run.over;
+  auto& end = run.over->end;
   end.content = std::move(run.text);
   end.history_dropped = run.dropped;
   auto& turn = run.turn;
@@ -110,23 +110,21 @@ void conversation::conclude_running(effects& out, std::int64_t now) {
   remember(turn.request.message_id, turn.request.said, task, turn.header->created_at, false);
   ++message_count_;
   ++question_count_;
-  if (!end.content.empty() || !answer_extra.empty()) {
+  if (!end.content.empty() || !run.over->answer_extra.empty()) {
     end.message_id = make_message_id();
-    remember(end.message_id, {role::assistant, end.content, answer_extra}, task, now,
+    remember(end.message_id, {role::assistant, end.content, run.over->answer_extra}, task, now,
              end.status != task_status::completed);
     ++message_count_;
   }
   total_tokens_ += end.used.total();
   last_accessed_ = now;
-  auto pieces = run.log.take();
-  conclude(turn, std::move(end), std::move(answer_extra), std::move(pieces.text),
-           std::move(pieces.entries), std::move(run.cancel_promises), out, now);
+  conclude(turn, std::move(*run.over), run.log.take(), std::move(run.cancel_promises), out, now);
   start_next(out, now);
 }
 
-void conversation::conclude(const turn_state& t, outcome end, std::string extra, std::string text,
-                            std::string log, std::vector<std::uint64_t> promises, effects& out,
-                            std::int64_t now) {
+void conversation::conclude(const turn_state& t, run_state::ending over, task_log::pieces shown,
+                            std::vector<std::uint64_t> promises, effects& out, std::int64_t now) {
+  auto& end = over.end;
   auto kind = end.status == task_status::completed   ? event_kind::completed
               : end.status == task_status::cancelled ? event_kind::cancelled
                                                      : event_kind::failed;
@@ -140,14 +138,17 @@ void conversation::conclude(const turn_state& t, outcome end, std::string extra,
   fact.at = now;
   fact.seq = e->seq;
   fact.end = end;
-  fact.answer_extra = std::move(extra);
-  fact.text = std::move(text);
-  fact.log = std::move(log);
+  fact.answer_extra = std::move(over.answer_extra);
+  fact.text = std::move(shown.text);
+  fact.log = std::move(shown.entries);
   note.cancelled = end.status == task_status::cancelled;
   e->end = std::make_shared<const outcome>(std::move(end));
   note.task = t.request.task_id;
   note.promises = std::move(promises);
   group.push_back(std::move(fact));
+  if (over.last) // a turn ends with a usage record, always
+    group.push_back(store::usage_recorded{t.request.task_id, over.last->attempt, t.header->model,
+                                          now, over.last->used, over.last->error});
   note.again = group;
   if (!running_ && queue_.empty()) {
     // Nothing more is being said: what was leased and not used is given back with the same commit,

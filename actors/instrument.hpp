@@ -14,7 +14,7 @@ namespace parlor {
 
 struct actor_stats {
   std::atomic<std::uint64_t> handled{0};
-  std::atomic<std::uint64_t> busy_ns{0};
+  std::atomic<std::uint64_t> busy_ns{0}; // extrapolated from every `timed_every`th message
   std::atomic<std::uint64_t> mailbox{0}; // depth at the last sample
   std::atomic<std::int64_t> living{0};
   std::atomic<std::uint64_t> failures{0};
@@ -25,6 +25,10 @@ inline constexpr std::array<const char*, 6> actor_kind_names{"edge", "lobby",  "
                                                              "task", "keeper", "archive"};
 inline std::array<actor_stats, 6> all_actor_stats;
 inline actor_stats& stats_of(actor_kind k) { return all_actor_stats[static_cast<std::size_t>(k)]; }
+
+/// Reading the clock twice a message would cost more than many a message. A prime, so that what
+/// comes in a rhythm is met evenly.
+inline constexpr std::uint64_t timed_every = 7;
 
 /// Counts an actor among the living as long as its state lives.
 class alive {
@@ -44,16 +48,21 @@ namespace detail {
 template <class Self, class F, class R, class... As>
 auto observed(actor_kind kind, Self self, F f, R (F::*)(As...) const) {
   return [kind, self, f = std::move(f)](As... as) -> R {
+    auto& s = stats_of(kind);
+    auto n = s.handled.fetch_add(1, std::memory_order_relaxed);
+    if (n % 64 == 0)
+      s.mailbox.store(self->mailbox().size(), std::memory_order_relaxed);
+    if (n % timed_every != 0)
+      return f(std::forward<As>(as)...);
     struct timer {
       actor_stats& s;
       std::chrono::steady_clock::time_point from = std::chrono::steady_clock::now();
       ~timer() {
         auto took = std::chrono::steady_clock::now() - from;
-        s.busy_ns.fetch_add(static_cast<std::uint64_t>(took.count()), std::memory_order_relaxed);
+        s.busy_ns.fetch_add(timed_every * static_cast<std::uint64_t>(took.count()),
+                            std::memory_order_relaxed);
       }
-    } t{stats_of(kind)};
-    if (t.s.handled.fetch_add(1, std::memory_order_relaxed) % 64 == 0)
-      t.s.mailbox.store(self->mailbox().size(), std::memory_order_relaxed);
+    } t{s};
     return f(std::forward<As>(as)...);
   };
 }

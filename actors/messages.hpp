@@ -101,6 +101,7 @@ struct task_attempt_ended {
 struct task_over {
   outcome end; // without content: the session has seen the pieces
   std::string answer_extra;
+  std::optional<task_attempt_ended> last; // the attempt that it ended with
 };
 /// What a task tells its session, in order; nothing follows task_over.
 struct task_report {

@@ -241,7 +241,10 @@ void session_state::report(task_report& r) {
   } else if (auto* o = std::get_if<task_over>(&r.what)) {
     running = nullptr;
     running_id.clear();
-    perform(talk->finished(r.task, std::move(o->end), std::move(o->answer_extra), now));
+    std::optional<attempt_usage> last;
+    if (o->last)
+      last = attempt_usage{o->last->attempt, o->last->used, o->last->error};
+    perform(talk->finished(r.task, std::move(o->end), std::move(o->answer_extra), now, last));
   }
 }
 

@@ -57,15 +57,14 @@ void task_state::on_alarm(std::uint64_t gen) {
     return arm();
   call.reset();
   auto error = now >= total_due || !shown ? errc::upstream_timeout : errc::upstream_stalled;
-  attempt_used(std::nullopt, error);
   over(task_status::failed, error,
        now >= total_due ? "total deadline"
        : shown          ? "silence between pieces"
                         : "no first piece",
-       {}, {});
+       account(std::nullopt, error));
 }
 
-void task_state::attempt_used(const std::optional<usage>& told, errc error) {
+task_attempt_ended task_state::account(const std::optional<usage>& told, errc error) {
   usage used;
   if (told) {
     used = *told;
@@ -77,10 +76,11 @@ void task_state::attempt_used(const std::optional<usage>& told, errc error) {
   total_used.exact = used.exact && (total_used.exact || total_used.total() == 0);
   total_used.prompt_tokens += used.prompt_tokens;
   total_used.completion_tokens += used.completion_tokens;
-  report(task_attempt_ended{attempt, used, error});
+  return {attempt, used, error};
 }
 
-void task_state::over(task_status status, errc error, std::string detail, std::string finish_reason,
+void task_state::over(task_status status, errc error, std::string detail,
+                      std::optional<task_attempt_ended> last, std::string finish_reason,
                       std::string extra) {
   call.reset();
   ticket.reset();
@@ -91,19 +91,20 @@ void task_state::over(task_status status, errc error, std::string detail, std::s
   end.finish_reason = std::move(finish_reason);
   end.used = total_used;
   end.attempts = attempt;
-  report(task_over{std::move(end), std::move(extra)});
+  report(task_over{std::move(end), std::move(extra), last});
   self->quit();
 }
 
 void task_state::attempt_failed(llm::call_failed& f) {
   call.reset();
-  attempt_used(f.used, f.code);
+  auto ended = account(f.used, f.code);
   auto delay =
       f.can_pass ? next_delay(model->backoff, tried, f.retry_after, random()) : std::nullopt;
   if (!delay || self->clock().now() + *delay >= total_due)
-    return over(task_status::failed, f.code, std::move(f.detail), {}, {});
+    return over(task_status::failed, f.code, std::move(f.detail), ended);
   ticket->release(); // others may go while this one waits
   ++generation;
+  report(ended);
   report(task_retrying{attempt + 1, static_cast<std::uint32_t>(delay->count()), shown});
   ++attempt;
   self->delayed_send(self, caf::timespan{*delay}, retry_now{attempt});
@@ -122,11 +123,12 @@ void task_state::on_news(call_news& news) {
         arm();
     }
   } else if (auto* done = std::get_if<llm::call_finished>(&news.what)) {
-    attempt_used(done->used, errc::none);
+    auto last = account(done->used, errc::none);
     std::string extra;
     if (!done->tool_calls.empty())
       extra = "{\"tool_calls\":" + done->tool_calls + "}";
-    over(task_status::completed, errc::none, {}, std::move(done->finish_reason), std::move(extra));
+    over(task_status::completed, errc::none, {}, last, std::move(done->finish_reason),
+         std::move(extra));
   } else if (auto* failed = std::get_if<llm::call_failed>(&news.what)) {
     attempt_failed(*failed);
   }
@@ -163,11 +165,12 @@ task_actor::behavior_type task(task_actor::stateful_pointer<task_state> self, ta
       observed(actor_kind::task, self,
                [self](const stop_task&) {
                  auto& s = self->state;
+                 std::optional<task_attempt_ended> last;
                  if (s.call) {
                    s.call.reset();
-                   s.attempt_used(std::nullopt, errc::cancelled);
+                   last = s.account(std::nullopt, errc::cancelled);
                  }
-                 s.over(task_status::cancelled, errc::cancelled, {}, {}, {});
+                 s.over(task_status::cancelled, errc::cancelled, {}, last);
                }),
   };
 }

@@ -62,9 +62,10 @@ struct task_state {
   void on_alarm(std::uint64_t gen);
   void on_news(call_news& news);
   void attempt_failed(llm::call_failed& f);
-  void attempt_used(const std::optional<usage>& told, errc error);
-  void over(task_status status, errc error, std::string detail, std::string finish_reason,
-            std::string extra);
+  task_attempt_ended account(const std::optional<usage>& told, errc error);
+  void over(task_status status, errc error, std::string detail,
+            std::optional<task_attempt_ended> last, std::string finish_reason = {},
+            std::string extra = {});
   void report(std::variant<task_delta, task_retrying, task_attempt_ended, task_over> what);
 };
 

@@ -108,6 +108,13 @@ int curl_loop::on_timer(CURLM*, long timeout_ms, void* self) {
   loop.timer_.cancel();
   if (timeout_ms < 0)
     return 0;
+  if (timeout_ms == 0) { // as after every add_handle: not worth a timer
+    asio::post(loop.strand_, [weak = loop.weak_from_this(), round] {
+      if (auto l = weak.lock(); l && l->timer_round_ == round)
+        l->act(CURL_SOCKET_TIMEOUT, 0);
+    });
+    return 0;
+  }
   loop.timer_.expires_after(std::chrono::milliseconds{timeout_ms});
   loop.timer_.async_wait([weak = loop.weak_from_this(), round](boost::system::error_code ec) {
     if (ec)

@@ -206,7 +206,22 @@ private:
     sink_ = nullptr;
   }
 
+  /// What came in one read is one piece: nobody could have shown it earlier, and everything behind
+  /// costs by the piece.
   void pass_on(std::vector<call_event>& events) {
+    call_delta* open = nullptr;
+    std::size_t kept = 0;
+    for (auto& e : events) {
+      auto* delta = std::get_if<call_delta>(&e);
+      if (delta != nullptr && open != nullptr) {
+        open->text += delta->text;
+        continue;
+      }
+      if (&events[kept] != &e)
+        events[kept] = std::move(e);
+      open = std::get_if<call_delta>(&events[kept++]);
+    }
+    events.resize(kept);
     for (auto& e : events)
       emit(std::move(e));
     events.clear();

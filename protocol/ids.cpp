@@ -2,9 +2,9 @@
 
 #include <openssl/rand.h>
 
+#include <array>
 #include <charconv>
 #include <stdexcept>
-#include <vector>
 
 namespace parlor {
 
@@ -24,12 +24,19 @@ bool valid_session_id(std::string_view id) noexcept {
 }
 
 std::string random_base32(std::size_t n) {
-  std::vector<unsigned char> bytes(n);
-  if (RAND_bytes(bytes.data(), static_cast<int>(n)) != 1)
-    throw std::runtime_error{"the operating system gives no random bytes"};
+  // Drawn in stock: a call into OpenSSL for each id costs more than the id.
+  static thread_local std::array<unsigned char, 1024> stock;
+  static thread_local std::size_t used = stock.size();
   std::string out;
-  for (auto b : bytes)
-    out += base32[b & 31];
+  out.reserve(n);
+  while (out.size() < n) {
+    if (used == stock.size()) {
+      if (RAND_bytes(stock.data(), static_cast<int>(stock.size())) != 1)
+        throw std::runtime_error{"the operating system gives no random bytes"};
+      used = 0;
+    }
+    out += base32[stock[used++] & 31];
+  }
   return out;
 }
 

@@ -50,6 +50,9 @@ struct bench {
   }
   ~bench() { worker = nullptr; }
 
+  static std::string used(const task_attempt_ended& u) {
+    return "used " + std::to_string(u.attempt) + (u.used.exact ? " exact" : " estimated");
+  }
   void begin() {
     auto sink = time.owned(
         time.system.spawn([this](task_sink_actor::pointer) -> task_sink_actor::behavior_type {
@@ -60,11 +63,13 @@ struct bench {
             else if (auto* w = std::get_if<task_retrying>(&r.what))
               what = "retry " + std::to_string(w->attempt) + (w->discard ? " discard" : "");
             else if (auto* u = std::get_if<task_attempt_ended>(&r.what))
-              what =
-                  "used " + std::to_string(u->attempt) + (u->used.exact ? " exact" : " estimated");
-            else if (auto* o = std::get_if<task_over>(&r.what))
+              what = used(*u);
+            else if (auto* o = std::get_if<task_over>(&r.what)) {
+              if (o->last)
+                log.push_back({time.now_ms(), used(*o->last)});
               what = std::string{to_string(o->end.status)} + " " +
                      std::string{to_string(o->end.error)};
+            }
             log.push_back({time.now_ms(), what});
           }};
         }));
