@@ -2,13 +2,13 @@
 // name exist, and their tables are those of the program. The rules for examples are in
 // docs/clients/README.md.
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { spawn, spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { after, test } from 'node:test';
-import { startParlor } from './server.mjs';
+import { bin, freePort, startParlor } from './server.mjs';
 
 const root = new URL('../../', import.meta.url).pathname;
 const scratch = mkdtempSync(join(tmpdir(), 'parlor-documents-'));
@@ -158,16 +158,17 @@ function pageTest(page, env, least) {
 
 for (const page of readdirSync(join(root, 'docs/clients')).filter((f) => f.endsWith('.md') && f !== 'README.md'))
   pageTest(`docs/clients/${page}`, { PARLOR_REHEARSAL_TOKENS_PER_SECOND: '20' }, 4);
-pageTest('README.md', {}, 1);
+pageTest('README.md', {}, 3);
+pageTest('docs/operations.md', {}, 2);
 
 // -- tables
 
-/** The cells of the tables of a page whose first cell is code: [[first, ...]]. */
+/** The rows of the tables of a page whose first cell is code, cell by cell. */
 const rows = (page) =>
   read(page)
     .split('\n')
     .filter((l) => l.startsWith('| `'))
-    .map((l) => l.split('|').slice(1, -1).map((c) => c.trim()));
+    .map((l) => l.split(' | ').map((c) => c.replace(/^\| | \|$/g, '').trim()));
 
 test('the table of errors is the one of the program', () => {
   const row = /\{errc::\w+,\s*"(\w+)",\s*(\d+),\s*(true|false),\s*"([^"]*)",\s*"([^"]*)"\}/g;
@@ -176,4 +177,134 @@ test('the table of errors is the one of the program', () => {
     .filter(([code]) => code !== '`none`');
   assert.ok(wanted.length > 40);
   assert.deepEqual(rows('docs/api/errors.md'), wanted);
+});
+
+test('the table of settings is the one of the program', () => {
+  const help = spawnSync(bin, ['--help'], { encoding: 'utf8' }).stdout;
+  const wanted = [...help.matchAll(/^  --(\w+\.\w+) (\S+)(?:  \[(.*)\])?\n      (.*)$/gm)].map(([, name, unit, value, meaning]) => [
+    `\`${name}\``,
+    `\`PARLOR_${name.toUpperCase().replace('.', '_')}\``,
+    value ? `\`${value}\`` : '',
+    unit.replaceAll('|', ', '),
+    meaning,
+  ]);
+  assert.ok(wanted.length > 25);
+  const table = read('README.md').split('\n').filter((l) => l.startsWith('| `') && l.includes('`PARLOR_'));
+  assert.deepEqual(table.map((l) => l.slice(1, -1).split('|').map((c) => c.trim())), wanted);
+});
+
+test('the keys of providers and models are those of the program', () => {
+  const source = read('app/config_file.cpp');
+  const of = (name) => [...new RegExp(`${name}_keys\\{([^}]*)\\}`).exec(source)[1].matchAll(/"(\w+)"/g)].map(([, key]) => key);
+  const page = read('docs/operations.md');
+  for (const kind of ['provider', 'model']) {
+    const table = page.split(`| key of \`[[${kind}]]\` |`)[1].split('\n\n')[0];
+    assert.deepEqual([...table.matchAll(/^\| `(\w+)`/gm)].map(([, key]) => key).sort(), of(kind).sort());
+  }
+});
+
+test('the table of metrics is what the program shows', async () => {
+  const parlor = await startParlor();
+  try {
+    const text = await (await fetch(`${parlor.url}/metrics`)).text();
+    const shown = [...text.matchAll(/^# TYPE (\w+) (\w+)$/gm)].map(([, name, type]) => `${name} ${type}`);
+    const told = rows('docs/operations.md').filter(([name]) => /^`(parlor|process)_/.test(name)).map(([name, type]) => `${name.slice(1, -1)} ${type}`);
+    assert.ok(shown.length > 15);
+    assert.deepEqual(told.sort(), shown.sort());
+    for (const [name] of read('examples/alerts.yml').matchAll(/\b(parlor|process)_\w+/g)) assert.match(text, new RegExp(`^# TYPE ${name} `, 'm'));
+  } finally {
+    await parlor.remove();
+  }
+});
+
+// -- names
+
+const pages = ['README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', ...readdirSync(join(root, 'docs'), { recursive: true }).filter((f) => f.endsWith('.md')).map((f) => `docs/${f}`)];
+
+test('what the pages link to and name exists', () => {
+  const missing = [];
+  const folders = readdirSync(root);
+  for (const page of pages) {
+    const prose = read(page).replace(/^```[\s\S]*?^```/gm, '');
+    for (const [, target] of prose.matchAll(/\]\(([^)#:]+)(?:#[^)]*)?\)/g))
+      if (!existsSync(join(root, dirname(page), target))) missing.push(`${page} links to ${target}`);
+    for (const [, named] of prose.matchAll(/`([\w.-]+\/[\w./*-]*)`/g)) {
+      if (!folders.includes(named.split('/')[0]) || named.startsWith('build/')) continue;
+      const [folder, start] = /^(.*\/)?([^/]*)\*$/.exec(named)?.slice(1) ?? [];
+      const there = folder ? readdirSync(join(root, folder)).some((f) => f.startsWith(start)) : existsSync(join(root, named));
+      if (!there) missing.push(`${page} names ${named}`);
+    }
+    for (const [, file, anchor] of prose.matchAll(/\]\(([^)#:]*)#([^)]+)\)/g)) {
+      const heads = [...read(file ? join(dirname(page), file) : page).matchAll(/^#+ (.*)$/gm)].map(([, h]) => h.toLowerCase().replace(/[^\w -]/g, '').replaceAll(' ', '-'));
+      if (!heads.includes(anchor)) missing.push(`${page} links to #${anchor}`);
+    }
+  }
+  assert.deepEqual(missing, []);
+});
+
+test('each promise names what proves it', () => {
+  const promises = read('docs/promises.md').split(/^(?=\d+\. )/m).slice(1);
+  assert.equal(promises.length, 10);
+  for (const p of promises) {
+    const proofs = [...p.matchAll(/`(tests\/[^`]+)`/g)];
+    assert.ok(proofs.length > 0, p);
+    for (const [, file] of proofs) assert.ok(existsSync(join(root, file)), file);
+  }
+});
+
+// -- the shipped examples
+
+test('the example configuration is valid', () => {
+  const r = spawnSync(bin, ['check-config', '--config', join(root, 'examples/parlor.toml')], { encoding: 'utf8', env: { DEEPSEEK_API_KEY: 'x' } });
+  assert.equal(r.status, 0, r.stderr);
+});
+
+test('the alerting rules are valid', () => {
+  const r = spawnSync('promtool', ['check', 'rules', join(root, 'examples/alerts.yml')], { encoding: 'utf8' });
+  assert.equal(r.status, 0, r.stdout + r.stderr);
+});
+
+test('the systemd unit is valid', (t) => {
+  const unit = join(scratch, 'parlor.service');
+  writeFileSync(unit, read('examples/parlor.service').replaceAll('/usr/local/bin/parlor', bin));
+  const r = spawnSync('systemd-analyze', ['verify', unit], { encoding: 'utf8' });
+  if (r.error) return t.skip('there is no systemd here');
+  assert.deepEqual([r.status, r.stderr], [0, '']);
+});
+
+test('streams pass through the nginx of the example as they come', async () => {
+  const parlor = await startParlor({ PARLOR_REHEARSAL_TOKENS_PER_SECOND: '20' });
+  const port = await freePort();
+  const config = join(scratch, 'nginx.conf');
+  const temp = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((n) => `${n}_temp_path ${scratch}/${n};`).join(' ');
+  writeFileSync(
+    config,
+    `daemon off; master_process off; pid ${scratch}/nginx.pid; error_log stderr; events {}
+    http { access_log off; ${temp} server { listen 127.0.0.1:${port};
+    ${read('examples/nginx.conf').replaceAll('127.0.0.1:8080', `127.0.0.1:${parlor.port}`)} } }`,
+  );
+  const nginx = spawn('nginx', ['-e', 'stderr', '-c', config], { stdio: 'inherit', env: { ...process.env, PATH: `${process.env.PATH}:/usr/sbin` } });
+  try {
+    const url = `http://127.0.0.1:${port}`;
+    for (;;) {
+      if (await fetch(`${url}/readyz`).then((r) => r.ok, () => false)) break;
+      assert.equal(nginx.exitCode, null, 'nginx ended');
+      await new Promise((r) => setTimeout(r, 20));
+    }
+    const r = await fetch(`${url}/api/chat/stream`, {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json' },
+      body: JSON.stringify({ message: 'count to 20', conversation_id: 'proxied' }),
+    });
+    let whole = '', pieces = 0;
+    for await (const piece of r.body) {
+      whole += Buffer.from(piece);
+      pieces++;
+    }
+    assert.match(whole, /"type":"done"/);
+    assert.ok(pieces > 5, `came in ${pieces} pieces`);
+  } finally {
+    nginx.kill();
+    await parlor.remove();
+  }
 });
