@@ -274,6 +274,8 @@ void conversation::begin(effects& out, std::int64_t now) {
   order->settings = run.turn.request.settings;
   order->first_attempt = run.attempt;
   run.dropped = window.dropped;
+  for (auto& m : order->messages)
+    run.prompt_tokens += estimate_tokens(m);
   out.push_back(run_effect{std::move(order)});
 }
 

@@ -98,6 +98,8 @@ public:
                         std::int64_t now);
   effects finished(const std::string& task, outcome end, std::string answer_extra, std::int64_t now,
                    std::optional<attempt_usage> last = {});
+  /// The task died without a word: its turn fails, with an estimated usage.
+  effects crashed(const std::string& task, std::int64_t now);
 
   /// What was noted since the last checkpoint of the running task; call about once a second.
   effects checkpoint(std::int64_t now);
@@ -138,7 +140,8 @@ private:
     std::uint32_t attempt = 1;
     std::uint32_t progress = 0;
     std::uint32_t dropped = 0;
-    std::int64_t tokens = 0;
+    std::int64_t tokens = 0;        // of this attempt, estimated
+    std::int64_t prompt_tokens = 0; // estimated
     std::int64_t progress_at = 0;
     std::int64_t updated_at = 0;
     std::vector<std::uint64_t> cancel_promises;

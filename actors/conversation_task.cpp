@@ -95,6 +95,18 @@ effects conversation::finished(const std::string& task, outcome end, std::string
   return out;
 }
 
+effects conversation::crashed(const std::string& task, std::int64_t now) {
+  if (!running_ || running_->turn.request.task_id != task)
+    return {};
+  auto& run = *running_;
+  outcome end;
+  end.status = task_status::failed;
+  end.error = errc::internal;
+  end.attempts = run.attempt;
+  end.used = {run.prompt_tokens, run.tokens, false};
+  return finished(task, end, {}, now, attempt_usage{run.attempt, end.used, end.error});
+}
+
 void conversation::conclude_running(effects& out, std::int64_t now) {
   // Its end is recorded behind the checkpoint under way, which may come back refused; and not while
   // a removal is, which makes it pointless.

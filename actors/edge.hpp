@@ -27,6 +27,10 @@ struct edge_options {
   std::size_t max_catch_up = 4 * 1024 * 1024; // bytes a slow watcher may be behind before it is cut
 };
 
+/// A session answers once its facts are durable; a full queue or a dead disk must not leave a
+/// client waiting for ever.
+inline constexpr auto ask_timeout = std::chrono::seconds{60};
+
 /// Counted for operators; any thread.
 struct edge_stats {
   std::atomic<std::uint64_t> delivered{0};
@@ -48,6 +52,7 @@ struct watcher {
   bool behind = false;    // waits for its connection to drain
   bool listening = false; // counted by the session
   bool fresh = true;      // has no cursor of its own
+  int looks = 0;          // how often the store has been asked for its task again
 };
 
 struct edge_state {
@@ -63,11 +68,13 @@ struct edge_state {
   void serve(const visit_ptr& v);
   void submit(const visit_ptr& v);
   void accepted(const visit_ptr& v, const session_answer& a, std::uint64_t id);
-  void with_task(const visit_ptr& v);
-  void task_found(const visit_ptr& v, const store::stored_task& t);
+  void with_task(const visit_ptr& v, int looks = 0);
+  void task_found(const visit_ptr& v, const store::stored_task& t, int looks);
+  void poll(const visit_ptr& v, const task_view& t);
   void replay_ended(const visit_ptr& v, const store::stored_task& t);
   void watch(const visit_ptr& v, session_key key, std::string task, std::optional<cursor> after,
-             bool fresh);
+             bool fresh, int looks = 0);
+  void join(watcher& w, std::optional<cursor> after);
   void watching(std::uint64_t id, const session_answer& a);
   void page(const visit_ptr& v);
   void on_event(const published& p);
@@ -75,18 +82,16 @@ struct edge_state {
   void answer_json(watcher& w, const event& last);
   void open(watcher& w, const task_view* task, bool fresh);
   void catch_up(std::uint64_t id);
+  void rejoin(const session_key& key);
   void end(std::uint64_t id, bool close);
   void unwatch(const session_key& key);
   void refuse(const visit& v, const refusal& why);
   void news(const exchange_news& n);
   watcher& add(const visit_ptr& v, session_key key, std::string task);
-  template <class F>
-  void ask(session_ask_ptr what, const visit_ptr& v, F then);
+  void ask(session_ask_ptr what, const visit_ptr& v,
+           std::function<void(const session_answer&)> then);
 };
 
 edge_actor::behavior_type edge(edge_actor::stateful_pointer<edge_state> self, edge_options options);
-
-/// The pieces of an answer that follow one another become one; nothing else changes. Pure.
-std::vector<event_ptr> merge_deltas(const std::vector<event_ptr>& events);
 
 } // namespace parlor

@@ -12,4 +12,8 @@ void respond_json(const visit& v, unsigned status, std::string body,
 /// document.
 void respond_refusal(const visit& v, const refusal& why);
 
+inline http::chunk as_chunk(std::string text) {
+  return std::make_shared<const std::string>(std::move(text));
+}
+
 } // namespace parlor

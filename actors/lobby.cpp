@@ -34,8 +34,11 @@ lobby_actor::behavior_type lobby(lobby_actor::stateful_pointer<lobby_state> self
   self->set_down_handler([self](caf::down_msg& m) {
     auto& s = self->state;
     if (auto i = s.keys.find(m.source); i != s.keys.end()) {
-      s.sessions.erase(i->second);
+      auto key = std::move(i->second);
       s.keys.erase(i);
+      s.sessions.erase(key);
+      if (s.options.lost)
+        s.options.lost(key);
     }
   });
   self->set_exit_handler([self](caf::exit_msg& m) {

@@ -6,6 +6,7 @@
 
 #include "actors/session.hpp"
 
+#include <functional>
 #include <unordered_map>
 
 namespace parlor {
@@ -14,6 +15,7 @@ struct lobby_options {
   std::chrono::milliseconds sweep_every{60'000};
   std::size_t partition = 0; // of `partitions`: this one's sessions
   std::size_t partitions = 1;
+  std::function<void(const session_key&)> lost; // tells the edges of a session that crashed
 };
 
 struct lobby_state {

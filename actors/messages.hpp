@@ -28,6 +28,11 @@ struct published {
   std::shared_ptr<const session_key> key;
   event_ptr what;
 };
+/// A session's actor died without a word: nothing more comes from it, and the next request finds a
+/// new one.
+struct session_lost {
+  std::shared_ptr<const session_key> key;
+};
 /// Receives what happens in the sessions that it listens to.
 using listener_actor = caf::typed_actor<caf::reacts_to<published>>;
 
@@ -188,6 +193,7 @@ struct exchange_news {
 } // namespace parlor
 
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::published)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::session_lost)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::session_ask_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::session_answer_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::session_alarm)

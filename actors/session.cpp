@@ -16,8 +16,9 @@ session_answer_ptr refusal_answer(errc code) {
 void session_state::receive(const session_ask_ptr& ask,
                             caf::typed_response_promise<session_answer_ptr> promise) {
   ++received;
-  ++touched;
-  last_active = self->clock().now();
+  // To be asked whether it has expired is no activity.
+  if (ask->what != session_ask::kind::expire || !talk)
+    last_active = self->clock().now();
   if (talk)
     return handle(*ask, std::move(promise));
   stash.emplace_back(ask, std::move(promise));
@@ -50,6 +51,7 @@ void session_state::load() {
 
 void session_state::loaded(store::session_image image) {
   loading = false;
+  ++loaded_times;
   auto now = world->wall();
   talk.emplace(*key, world->limits, std::move(image), now);
   perform(talk->resume(now));
@@ -62,9 +64,9 @@ void session_state::loaded(store::session_image image) {
 // ---------------------------------------------------------------------------------------------
 
 std::uint64_t session_state::keep(caf::typed_response_promise<session_answer_ptr> promise,
-                                  listener_actor listener) {
+                                  listener_actor listener, std::string task) {
   auto id = next_promise++;
-  promises.emplace(id, kept{std::move(promise), std::move(listener)});
+  promises.emplace(id, kept{std::move(promise), std::move(listener), std::move(task)});
   return id;
 }
 
@@ -119,7 +121,8 @@ void session_state::submit(const session_ask& ask,
   tickets.emplace(turn.task_id, std::move(ticket));
   if (ask.listener)
     listen(ask.listener);
-  perform(talk->submit(std::move(turn), keep(std::move(promise), ask.listener), world->wall()));
+  auto id = keep(std::move(promise), ask.listener, turn.task_id);
+  perform(talk->submit(std::move(turn), id, world->wall()));
 }
 
 void session_state::look(const session_ask& ask,
@@ -141,6 +144,8 @@ void session_state::look(const session_ask& ask,
 void session_state::perform(effects es) {
   for (auto& e : es) {
     if (auto* p = std::get_if<publish_effect>(&e)) {
+      if (ends_task(p->what->kind) && p->what->task)
+        tickets.erase(p->what->task->id); // it may have ended before it began
       for (auto& [addr, l] : listeners)
         self->send(l.first, published{key, p->what});
     } else if (auto* r = std::get_if<record_effect>(&e)) {
@@ -208,11 +213,14 @@ void session_state::run(task_order_ptr order) {
 }
 
 void session_state::answer(answer_effect&& a) {
-  if (a.why.code != errc::none || a.replayed)
-    tickets.erase(a.task);
   auto i = promises.find(a.promise);
   if (i == promises.end())
     return;
+  auto k = std::move(i->second);
+  promises.erase(i);
+  auto made_none = a.why.code != errc::none || a.replayed;
+  if (made_none && !k.task.empty())
+    tickets.erase(k.task);
   auto out = std::make_shared<session_answer>();
   out->why = std::move(a.why);
   out->task = std::move(a.task);
@@ -221,14 +229,17 @@ void session_state::answer(answer_effect&& a) {
   out->last_seq = a.accepted_seq == 0 ? 0 : a.accepted_seq - 1;
   if (talk)
     out->the_session = talk->view();
-  auto k = std::move(i->second);
-  promises.erase(i);
-  if (k.listener && (out->why.code != errc::none || out->replayed))
+  if (k.listener && made_none)
     drop_listener(k.listener); // a request that made no task listens to nothing
   k.promise.deliver(session_answer_ptr{std::move(out)});
 }
 
 void session_state::report(task_report& r) {
+  if (std::holds_alternative<task_over>(r.what)) {
+    running = nullptr;
+    running_id.clear();
+    last_active = self->clock().now(); // it is idle from now on
+  }
   if (!talk)
     return;
   auto now = world->wall();
@@ -239,8 +250,6 @@ void session_state::report(task_report& r) {
   } else if (auto* u = std::get_if<task_attempt_ended>(&r.what)) {
     perform(talk->attempt_ended(r.task, u->attempt, u->used, u->error, now));
   } else if (auto* o = std::get_if<task_over>(&r.what)) {
-    running = nullptr;
-    running_id.clear();
     std::optional<attempt_usage> last;
     if (o->last)
       last = attempt_usage{o->last->attempt, o->last->used, o->last->error};
@@ -249,14 +258,12 @@ void session_state::report(task_report& r) {
 }
 
 void session_state::task_down() {
-  if (!running || !talk)
-    return;
   // It died without a word: the turn fails, the session lives.
   running = nullptr;
-  outcome end;
-  end.status = task_status::failed;
-  end.error = errc::internal;
-  perform(talk->finished(std::exchange(running_id, {}), std::move(end), {}, world->wall()));
+  last_active = self->clock().now();
+  auto id = std::exchange(running_id, {});
+  if (talk)
+    perform(talk->crashed(id, world->wall()));
 }
 
 session_actor::behavior_type session(session_actor::stateful_pointer<session_state> self,

@@ -47,12 +47,13 @@ struct session_state {
   bool loading = false;
   bool leaving = false;
   std::uint64_t received = 0; // asks, for the lobby
-  std::uint64_t touched = 0;  // counts activity
+  std::uint64_t loaded_times = 0;
   caf::actor_clock::time_point last_active;
   std::vector<std::pair<session_ask_ptr, caf::typed_response_promise<session_answer_ptr>>> stash;
   struct kept {
     caf::typed_response_promise<session_answer_ptr> promise;
     listener_actor listener;
+    std::string task; // of a submission
   };
   std::map<std::uint64_t, kept> promises;
   std::uint64_t next_promise = 1;
@@ -86,7 +87,7 @@ struct session_state {
   void on_alarm(std::uint64_t generation);
   void try_leave();
   std::uint64_t keep(caf::typed_response_promise<session_answer_ptr> promise,
-                     listener_actor listener = {});
+                     listener_actor listener = {}, std::string task = {});
 };
 
 session_answer_ptr refusal_answer(errc code);

@@ -76,9 +76,13 @@ void session_state::watch(const session_ask& ask,
   auto again = std::make_shared<session_ask>(ask);
   parlor::ask(
       self, world->archive, session_world::store_timeout, store_query_ptr{std::move(query)},
-      [this, again, after, promise](const store_reply_ptr& reply) mutable {
+      [this, again, after, promise, same = loaded_times](const store_reply_ptr& reply) mutable {
+        if (!talk || loaded_times != same) { // removed meanwhile
+          promise.deliver(refusal_answer(errc::session_not_found));
+          return;
+        }
         auto* events = std::any_cast<std::vector<event_ptr>>(&reply->value);
-        if (events == nullptr || !talk) {
+        if (events == nullptr) {
           promise.deliver(refusal_answer(errc::store_failed));
           return;
         }

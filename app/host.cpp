@@ -140,6 +140,10 @@ int serve(const settings& config) {
   std::condition_variable told;
   int signals = 0;
   {
+    // Filled below and then never changed: they are read by actors and connections for as long as
+    // the pool of `system` runs.
+    std::vector<lobby_actor> lobbies;
+    std::vector<edge_actor> edges;
     caf::actor_system system{actor_config};
     keeper_options keeping;
     keeping.task_retention = config.task.retention;
@@ -168,11 +172,14 @@ int serve(const settings& config) {
     world->wall = wall_clock;
     world->random = jitter;
 
-    std::vector<lobby_actor> lobbies;
-    std::vector<edge_actor> edges;
+    auto lost = [&edges](const session_key& key) {
+      auto shared = std::make_shared<const session_key>(key);
+      for (auto& e : edges)
+        caf::anon_send(e, session_lost{shared});
+    };
     for (std::size_t i = 0; i < threads; ++i)
       lobbies.push_back(system.spawn(lobby, session_world_ptr{world},
-                                     lobby_options{std::chrono::seconds{60}, i, threads}));
+                                     lobby_options{std::chrono::seconds{60}, i, threads, lost}));
     auto door = [&lobbies](const session_key& key) -> door_actor {
       return lobbies[std::hash<session_key>{}(key) % lobbies.size()];
     };
@@ -235,8 +242,6 @@ int serve(const settings& config) {
         caf::anon_send_exit(e, caf::exit_reason::kill);
       for (auto& l : lobbies)
         caf::anon_send_exit(l, caf::exit_reason::user_shutdown); // takes its sessions along
-      edges.clear();
-      lobbies.clear();
     };
     std::unique_ptr<http::server> server;
     try {

@@ -1,0 +1,117 @@
+#include "actors/edge.hpp"
+
+// What happens, handed to the connections that watch.
+
+#include "actors/edge_answers.hpp"
+#include "protocol/dialects/chat_sessions.hpp"
+#include "protocol/sse.hpp"
+
+namespace parlor {
+
+void edge_state::open(watcher& w, const task_view* task, bool fresh) {
+  auto& v = *w.visit;
+  http::response head;
+  head.headers = v.headers;
+  head.headers.push_back({"Content-Type", "text/event-stream; charset=utf-8"});
+  head.headers.push_back({"Cache-Control", "no-cache, no-transform"});
+  head.headers.push_back({"X-Accel-Buffering", "no"});
+  if (v.what == visit::kind::chat_stream)
+    head.headers.push_back({"X-Session-ID", w.key.id});
+  w.open = true;
+  v.exchange->open(std::move(head), std::string{sse::keepalive});
+  if (v.shape->greet != nullptr) {
+    auto hello = v.shape->greet(v.lang, options.wall(), task, fresh);
+    if (!hello.empty())
+      v.exchange->push(as_chunk(std::move(hello)));
+  }
+}
+
+void edge_state::on_event(const published& p) {
+  auto s = by_session.find(*p.key);
+  if (s == by_session.end())
+    return;
+  // Encoded once for each dialect and language in use; watchers share the bytes.
+  struct encoded {
+    stream_shape::encoder how;
+    language lang;
+    http::chunk bytes;
+  };
+  std::vector<encoded> cache;
+  std::vector<std::uint64_t> ids{s->second.begin(), s->second.end()};
+  for (auto id : ids) {
+    auto i = watchers.find(id);
+    if (i == watchers.end() || p.what->seq <= i->second.seen)
+      continue;
+    auto& w = i->second;
+    // That there will be no more is told to whoever is behind, too: there is nothing left to catch
+    // up with.
+    if (!w.live && !(w.behind && ends_session(p.what->kind)))
+      continue;
+    auto& v = *w.visit;
+    if (!w.task.empty() && p.what->task && p.what->task->id != w.task)
+      continue;
+    if (v.what == visit::kind::chat) {
+      give(w, p.what, nullptr);
+      continue;
+    }
+    if (v.exchange->backlog() > http::exchange::high_water && !ends_session(p.what->kind)) {
+      w.live = false; // from here on it is a cursor
+      w.behind = true;
+      continue;
+    }
+    http::chunk block;
+    for (auto& c : cache)
+      if (c.how == v.shape->encode && c.lang == v.lang)
+        block = c.bytes;
+    if (!block) {
+      block = as_chunk(v.shape->encode(options.epoch, v.lang, *p.what));
+      cache.push_back({v.shape->encode, v.lang, block});
+    }
+    give(w, p.what, std::move(block));
+  }
+}
+
+void edge_state::give(watcher& w, const event_ptr& e, http::chunk block) {
+  auto& v = *w.visit;
+  auto last = (!w.task.empty() && ends_task(e->kind)) || ends_session(e->kind);
+  if (v.what == visit::kind::chat) {
+    if (last)
+      answer_json(w, *e);
+    return;
+  }
+  w.seen = e->seq;
+  if (!block)
+    block = as_chunk(v.shape->encode(options.epoch, v.lang, *e));
+  if (!block->empty()) {
+    v.exchange->push(std::move(block));
+    stats_of_edges().delivered.fetch_add(1, std::memory_order_relaxed);
+  }
+  if (ends_session(e->kind))
+    w.listening = false; // the session has dropped everybody
+  if (last)
+    end(w.id, true);
+}
+
+void edge_state::answer_json(watcher& w, const event& last) {
+  auto& v = *w.visit;
+  if (last.kind == event_kind::completed && last.end) {
+    task_view t;
+    t.id = w.task;
+    t.session = w.key.id;
+    t.model = last.task->model;
+    t.status = task_status::completed;
+    t.created_at = last.task->created_at;
+    t.updated_at = last.at;
+    respond_json(v, 200, chat_sessions::answer(t, *last.end), {{"X-Session-ID", w.key.id}});
+  } else {
+    auto code = last.end ? last.end->error
+                         : (last.kind == event_kind::session_expired ? errc::session_expired
+                                                                     : errc::session_deleted);
+    refuse(v, {code, {}, {}, describe(code).retryable ? 1 : 0});
+  }
+  if (ends_session(last.kind))
+    w.listening = false;
+  end(w.id, false);
+}
+
+} // namespace parlor
