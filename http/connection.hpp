@@ -2,44 +2,18 @@
 // One client connection: reads requests through the framing gate, writes answers and streams.
 //
 // Owner: itself, by the operations under way; listed in the server's shared state. Thread: its
-// strand, except what exchange.hpp promises for any thread.
+// strand, except what exchange.hpp promises for any thread. Its life and its clock are in
+// connection.cpp, requests in connection_read.cpp, answers and streams in connection_write.cpp.
 
 #include "http/exchange.hpp"
-#include "http/server.hpp"
-
-#include <boost/asio/ip/tcp.hpp>
-#include <boost/asio/steady_timer.hpp>
-#include <boost/asio/strand.hpp>
+#include "http/shared.hpp"
 
 #include <deque>
-#include <mutex>
-#include <set>
 
 namespace parlor::http {
 
-using tcp = boost::asio::ip::tcp;
-using clock = std::chrono::steady_clock;
-
-class connection;
-
-struct server::shared {
-  shared(boost::asio::io_context& context, server_options o, handler h, failure_body f)
-      : io{context}, options{std::move(o)}, handle{std::move(h)}, failure{std::move(f)},
-        acceptor{boost::asio::make_strand(context)}, pause{acceptor.get_executor()},
-        sweep_timer{acceptor.get_executor()} {}
-  boost::asio::io_context& io;
-  server_options options;
-  handler handle;
-  failure_body failure;
-  server_stats stats;
-  tcp::acceptor acceptor;
-  boost::asio::steady_timer pause; // of accepting
-  boost::asio::steady_timer sweep_timer;
-  std::mutex mutex;
-  std::set<connection*> open; // guarded; a connection takes itself out before it dies
-  bool sweeping = false;      // guarded
-  bool stopped = false;       // guarded
-};
+/// Points in time as atomics hold them, steady ns.
+inline std::int64_t as_ticks(clock::time_point t) { return t.time_since_epoch().count(); }
 
 class connection : public std::enable_shared_from_this<connection> {
 public:
@@ -52,7 +26,7 @@ public:
 
 private:
   friend class answer; // the exchange of one request
-  struct parser;       // Beast lives in the .cpp
+  struct parser;       // http/parser.hpp, for those who need to know Beast
   enum class phase : std::uint8_t { idle, head, body, handling, streaming, closing };
 
   void read();
@@ -71,7 +45,6 @@ private:
   void close();
   void tell(signal s);
   void set_deadline(std::chrono::milliseconds from_now);
-  std::string head_text(const response& r, bool stream) const;
 
   tcp::socket socket_;
   std::shared_ptr<server::shared> server_;

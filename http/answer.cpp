@@ -1,0 +1,65 @@
+#include "http/answer.hpp"
+
+#include <boost/asio/dispatch.hpp>
+#include <boost/asio/post.hpp>
+
+namespace parlor::http {
+
+using error_code = boost::system::error_code;
+
+void answer::respond(response r) {
+  boost::asio::post(c_->socket_.get_executor(), [c = c_, t = turn_, r = std::move(r)]() mutable {
+    c->respond(std::move(r), t);
+  });
+}
+
+void answer::open(response head, std::string keepalive) {
+  boost::asio::dispatch(c_->socket_.get_executor(), [c = c_, t = turn_, h = std::move(head),
+                                                     k = std::move(keepalive)]() mutable {
+    c->open(std::move(h), std::move(k), t);
+  });
+}
+
+void answer::push(chunk piece) {
+  if (!piece || piece->empty())
+    return;
+  {
+    std::lock_guard lock{c_->mutex_};
+    // Noted here and not when writing: one write may take all that the pusher saw.
+    if (c_->backlog_.fetch_add(piece->size(), std::memory_order_relaxed) + piece->size() >
+        high_water)
+      c_->above_high_ = true;
+    c_->pending_.push_back(std::move(piece));
+    if (std::exchange(c_->flush_scheduled_, true))
+      return;
+  }
+  c_->schedule_flush();
+}
+
+void answer::close() {
+  boost::asio::post(c_->socket_.get_executor(), [c = c_, t = turn_] { c->end_stream(t); });
+}
+
+void answer::abort() {
+  boost::asio::post(c_->socket_.get_executor(), [c = c_, t = turn_] {
+    if (c->turn_ != t)
+      return;
+    error_code ignored;
+    c->socket_.set_option(boost::asio::socket_base::linger{true, 0}, ignored);
+    c->close();
+  });
+}
+
+std::size_t answer::backlog() const noexcept {
+  return c_->backlog_.load(std::memory_order_relaxed);
+}
+
+void answer::watch(std::function<void(signal)> f) {
+  boost::asio::post(c_->socket_.get_executor(), [c = c_, t = turn_, f = std::move(f)] {
+    if (c->closed_ || c->turn_ != t)
+      return f(signal::gone);
+    c->watcher_ = f;
+  });
+}
+
+} // namespace parlor::http
