@@ -8,7 +8,7 @@ namespace parlor {
 
 namespace {
 
-constexpr std::array<errc_info, 45> table{{
+constexpr std::array<errc_info, 50> table{{
     {errc::none, "none", 200, false, "All is well.", "一切正常。"},
     {errc::bad_framing, "bad_framing", 400, false, "The request is not valid HTTP.",
      "请求不是有效的 HTTP。"},
@@ -18,6 +18,8 @@ constexpr std::array<errc_info, 45> table{{
      "某个字段缺失或取值不正确。"},
     {errc::bad_cursor, "bad_cursor", 400, false, "The cursor is malformed.", "游标格式不正确。"},
     {errc::unauthorized, "unauthorized", 401, false, "A valid key is needed.", "需要有效的密钥。"},
+    {errc::bad_token, "bad_token", 403, false, "The token is missing or wrong.",
+     "令牌缺失或不正确。"},
     {errc::forbidden_host, "forbidden_host", 403, false, "This host name is not served.",
      "不为此主机名提供服务。"},
     {errc::forbidden_origin, "forbidden_origin", 403, false,
@@ -45,6 +47,8 @@ constexpr std::array<errc_info, 45> table{{
      "没有配置该模型。"},
     {errc::idempotency_mismatch, "idempotency_mismatch", 422, false,
      "The idempotency key was used with another request.", "该幂等键已用于另一个请求。"},
+    {errc::url_not_allowed, "url_not_allowed", 400, false, "This address may not be called.",
+     "不允许访问该地址。"},
     {errc::session_not_found, "session_not_found", 404, false, "There is no such session.",
      "会话不存在。"},
     {errc::task_not_found, "task_not_found", 404, false, "There is no such task.", "任务不存在。"},
@@ -60,6 +64,12 @@ constexpr std::array<errc_info, 45> table{{
     {errc::cancelled, "cancelled", 409, false, "The task was cancelled.", "任务已取消。"},
     {errc::interrupted, "interrupted", 503, true, "The server was restarted while the task ran.",
      "任务运行期间服务器重新启动。"},
+    {errc::not_waiting, "not_waiting", 409, false, "The session is not waiting for a result.",
+     "会话当前不在等待结果。"},
+    {errc::generation_failed, "generation_failed", 502, true,
+     "The external service could not make a result.", "外部服务未能生成结果。"},
+    {errc::generation_timeout, "generation_timeout", 504, true, "No result arrived in time.",
+     "结果未能及时返回。"},
     {errc::saturated, "saturated", 429, true, "Too much is going on; try again soon.",
      "系统繁忙，请稍后再试。"},
     {errc::draining, "draining", 503, true, "The server is shutting down.", "服务器正在关闭。"},

@@ -15,6 +15,7 @@ enum class errc : std::uint8_t {
   invalid_field,
   bad_cursor,
   unauthorized,
+  bad_token,
   forbidden_host,
   forbidden_origin,
   route_not_found,
@@ -29,6 +30,7 @@ enum class errc : std::uint8_t {
   version_not_supported,
   unknown_model,
   idempotency_mismatch,
+  url_not_allowed,
   // sessions and tasks
   session_not_found,
   task_not_found,
@@ -39,6 +41,9 @@ enum class errc : std::uint8_t {
   too_many_turns,
   cancelled,
   interrupted,
+  not_waiting,
+  generation_failed,
+  generation_timeout,
   // capacity
   saturated,
   draining,

@@ -18,6 +18,7 @@ constexpr std::pair<std::string_view, std::string_view> details[] = {
     {"must be at most 128 characters", "最多 128 个字符"},
     {"must be at most 255 bytes", "最多 255 字节"},
     {"must be a number from 0 to 2", "必须是 0 到 2 之间的数"},
+    {"must be a number from 0 to 100", "必须是 0 到 100 之间的数"},
     {"must be a whole number from 1 to 10000000", "必须是 1 到 10000000 之间的整数"},
     {"must be a whole number from 1 to 1000", "必须是 1 到 1000 之间的整数"},
     {"must be queue, reject or interrupt", "必须是 queue、reject 或 interrupt"},
