@@ -156,8 +156,8 @@ effects conversation::submit(turn_request turn, std::uint64_t promise, std::int6
   lease_for(group, note, 2); // accepted and started
   last_accessed_ = now;
   turn_state t;
-  t.header =
-      std::make_shared<task_header>(task_header{turn.task_id, key_.id, turn.settings.model, now});
+  t.header = std::make_shared<task_header>(
+      task_header{turn.task_id, key_.id, turn.settings.model, now, turn.request_id});
   auto e = make(event_kind::accepted, t.header, now);
   t.accepted_seq = t.log_seq = e->seq;
   t.log_at = now;
@@ -185,6 +185,10 @@ effects conversation::submit(turn_request turn, std::uint64_t promise, std::int6
     run.start_ticket = record(std::move(group), std::move(note), out);
     tell(std::move(e), run.start_ticket, out);
     tell(std::move(started), run.start_ticket, out);
+    // The model thinks while the disk writes; what it says is held back until that is durable. Not
+    // if this may turn out to be the repetition of an earlier request, or is likely to be refused.
+    if (run.turn.request.once.scope_and_key.empty() && !disk_full_)
+      begin(out, now);
     return out;
   }
   note.interrupts = when == on_busy::interrupt && running_;
@@ -251,6 +255,8 @@ void conversation::start_next(effects& out, std::int64_t now) {
   note.again = group;
   run.start_ticket = record(std::move(group), std::move(note), out);
   tell(std::move(e), run.start_ticket, out);
+  if (!disk_full_)
+    begin(out, now);
 }
 
 void conversation::begin(effects& out, std::int64_t now) {

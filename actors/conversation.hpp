@@ -9,6 +9,7 @@
 #include "store/store.hpp"
 
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -132,8 +133,9 @@ private:
   };
   struct run_state {
     turn_state turn;
-    std::uint64_t start_ticket = 0; // the task begins when this is durable
-    bool begun = false;
+    std::uint64_t start_ticket = 0; // until this is durable nothing of the task may be told
+    bool begun = false;             // the order has been given
+    std::vector<std::function<effects(std::int64_t)>> early; // what it has reported until then
     bool stopping = false;
     task_log log{0, 0};
     std::string text; // of this attempt
@@ -183,6 +185,8 @@ private:
   std::uint64_t record(store::fact_group group, waiting_record note, effects& out);
   void start_next(effects& out, std::int64_t now);
   void begin(effects& out, std::int64_t now);
+  bool held_back(const std::string& task, std::function<effects(std::int64_t)> report);
+  void started(effects& out, std::int64_t now);
   void stop_running(effects& out);
   void accepted(const waiting_record& note, std::uint64_t ticket, effects& out, std::int64_t now);
   bool repeated(const turn_request& turn, std::uint64_t promise, effects& out);
@@ -199,6 +203,8 @@ private:
   session_limits limits_;
   bool exists_ = false;
   bool removing_ = false;
+  bool disk_full_ = false; // as far as is known
+
   std::int64_t created_at_ = 0;
   std::int64_t last_accessed_ = 0;
   std::int64_t message_count_ = 0;

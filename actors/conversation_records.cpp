@@ -91,6 +91,7 @@ effects conversation::durable(std::uint64_t ticket, const store::group_result& r
   auto i = waiting_.find(ticket);
   if (i == waiting_.end())
     return out;
+  disk_full_ = false;
   if (result.what != store::group_result::kind::durable) {
     auto askers = i->second.promises;
     askers.push_back(i->second.promise);
@@ -118,7 +119,7 @@ effects conversation::durable(std::uint64_t ticket, const store::group_result& r
   case waiting_record::kind::start:
     release(out);
     if (running_ && running_->start_ticket == ticket)
-      begin(out, now);
+      started(out, now);
     return out;
   case waiting_record::kind::checkpoint:
     if (running_ && running_->checkpoint_ticket == ticket) {
@@ -186,7 +187,7 @@ void conversation::accepted(const waiting_record& note, std::uint64_t ticket, ef
     stop_running(out);
   }
   if (running_ && running_->start_ticket == ticket)
-    begin(out, now);
+    started(out, now);
   else
     start_next(out, now);
 }
@@ -196,6 +197,7 @@ effects conversation::refused(std::uint64_t ticket, errc why, std::int64_t now) 
   auto i = waiting_.find(ticket);
   if (i == waiting_.end())
     return out;
+  disk_full_ = why == errc::store_full;
   auto note = std::move(i->second);
   waiting_.erase(i);
   if (!note.again.empty()) {
@@ -229,6 +231,8 @@ effects conversation::refused(std::uint64_t ticket, errc why, std::int64_t now) 
     if (running_ && running_->start_ticket == ticket) {
       for (auto p : running_->cancel_promises)
         out.push_back(refuse(p, errc::task_not_found));
+      if (running_->begun && !running_->stopping)
+        out.push_back(stop_effect{});
       running_.reset();
     }
     if (note.opens)

@@ -12,8 +12,31 @@ namespace {
 constexpr std::int64_t progress_every_ms = 100; // contracts/generate-async.md: at most ten a second
 }
 
+/// Nothing of a task is told before its start is durable, and nothing that it does is recorded
+/// before: what it reports until then waits. True if it does.
+bool conversation::held_back(const std::string& task, std::function<effects(std::int64_t)> report) {
+  if (!running_ || running_->turn.request.task_id != task || running_->start_ticket == 0 ||
+      !waiting_.contains(running_->start_ticket))
+    return false;
+  running_->early.push_back(std::move(report));
+  return true;
+}
+
+/// The start of the running task is durable.
+void conversation::started(effects& out, std::int64_t now) {
+  begin(out, now);
+  if (!running_)
+    return;
+  for (auto& report : std::exchange(running_->early, {})) {
+    auto more = report(now);
+    std::move(more.begin(), more.end(), std::back_inserter(out));
+  }
+}
+
 effects conversation::delta(const std::string& task, std::string text, std::int64_t now) {
   effects out;
+  if (held_back(task, [this, task, text](std::int64_t then) { return delta(task, text, then); }))
+    return out;
   if (!running_ || running_->turn.request.task_id != task || text.empty())
     return out;
   auto& run = *running_;
@@ -52,6 +75,10 @@ void conversation::report_progress(effects& out, std::int64_t now) {
 effects conversation::retrying(const std::string& task, std::uint32_t attempt,
                                std::uint32_t delay_ms, bool discard, std::int64_t now) {
   effects out;
+  if (held_back(task, [=, this](std::int64_t then) {
+        return retrying(task, attempt, delay_ms, discard, then);
+      }))
+    return out;
   if (!running_ || running_->turn.request.task_id != task)
     return out;
   auto& run = *running_;
@@ -75,6 +102,10 @@ effects conversation::retrying(const std::string& task, std::uint32_t attempt,
 effects conversation::attempt_ended(const std::string& task, std::uint32_t attempt, usage used,
                                     errc error, std::int64_t now) {
   effects out;
+  if (held_back(task, [=, this](std::int64_t then) {
+        return attempt_ended(task, attempt, used, error, then);
+      }))
+    return out;
   if (!running_ || running_->turn.request.task_id != task)
     return out;
   waiting_record note{waiting_record::kind::usage};
@@ -88,6 +119,10 @@ effects conversation::attempt_ended(const std::string& task, std::uint32_t attem
 effects conversation::finished(const std::string& task, outcome end, std::string answer_extra,
                                std::int64_t now, std::optional<attempt_usage> last) {
   effects out;
+  if (held_back(task, [=, this](std::int64_t then) {
+        return finished(task, end, answer_extra, then, last);
+      }))
+    return out;
   if (!running_ || running_->turn.request.task_id != task)
     return out;
   running_->over.emplace(run_state::ending{std::move(end), std::move(answer_extra), last});
@@ -96,6 +131,8 @@ effects conversation::finished(const std::string& task, outcome end, std::string
 }
 
 effects conversation::crashed(const std::string& task, std::int64_t now) {
+  if (held_back(task, [=, this](std::int64_t then) { return crashed(task, then); }))
+    return {};
   if (!running_ || running_->turn.request.task_id != task)
     return {};
   auto& run = *running_;

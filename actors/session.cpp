@@ -235,7 +235,7 @@ void session_state::answer(answer_effect&& a) {
 }
 
 void session_state::report(task_report& r) {
-  if (std::holds_alternative<task_over>(r.what)) {
+  if (std::holds_alternative<task_over>(r.what) && r.task == running_id) {
     running = nullptr;
     running_id.clear();
     last_active = self->clock().now(); // it is idle from now on

@@ -38,7 +38,10 @@ struct random_life {
     t.now += static_cast<std::int64_t>(below(80));
     auto orders = t.orders.size();
     auto stops = t.stops;
+    auto before = t.orders.empty() ? std::string{} : t.running();
     act();
+    if (t.stops != stops && !t.retired && t.c->view().active_task != before)
+      at_work = false; // its acceptance was refused: it is stopped, and what it says is nobody's
     if (t.orders.size() != orders) {
       REQUIRE(t.orders.size() == orders + 1);
       REQUIRE_FALSE(at_work); // one turn at a time

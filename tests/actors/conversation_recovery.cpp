@@ -263,6 +263,7 @@ TEST_CASE("what was on its way to the disk either happened or did not") {
   for (std::size_t reached = 0; reached < 3; ++reached) {
     talk t;
     t.submit("a");
+    t.orders.clear();
     t.crash(reached);
     t.commit();
     REQUIRE(t.orders.size() == (reached > 0 ? 1U : 0U));
