@@ -1,5 +1,7 @@
 #include "protocol/chat.hpp"
 
+#include <algorithm>
+
 namespace parlor {
 
 std::string_view to_string(role r) noexcept {
@@ -34,8 +36,34 @@ std::int64_t estimate_tokens(std::string_view text) noexcept {
   return (ascii + 3) / 4 + others;
 }
 
+namespace {
+
+/// Of content parts, without parsing them: an image costs what it shows, not what its base64 is
+/// long.
+std::int64_t estimate_parts(std::string_view parts) noexcept {
+  constexpr std::int64_t image = 800; // about what a photo costs at the usual detail
+  constexpr std::string_view key = "\"image_url\":", data = "\"data:image/";
+  std::int64_t tokens = 0;
+  while (!parts.empty()) {
+    auto url = parts.find(data);
+    auto before = parts.substr(0, url);
+    tokens += estimate_tokens(before);
+    for (auto at = before.find(key); at != before.npos; at = before.find(key, at + key.size()))
+      tokens += image;
+    if (url == parts.npos)
+      break;
+    parts.remove_prefix(url + data.size());
+    parts.remove_prefix(std::min(parts.find('"'), parts.size()));
+  }
+  return tokens;
+}
+
+} // namespace
+
 std::int64_t estimate_tokens(const message& m) noexcept {
   constexpr std::int64_t frame = 4; // role and separators
+  if (m.extra.starts_with('['))     // they are said instead of the content
+    return frame + estimate_parts(m.extra);
   return frame + estimate_tokens(m.content) + estimate_tokens(m.extra);
 }
 
