@@ -35,6 +35,7 @@ struct turn_request {
   on_busy when_busy = on_busy::queue;
   bool cancel_on_disconnect = false;
   idempotency once;
+  std::string request_id; // for the log
 };
 
 /// Why a request was refused, with the offending field where there is one.

@@ -40,6 +40,7 @@ struct task_header {
   std::string session;
   std::string model;
   std::int64_t created_at = 0; // wall clock, ms
+  std::string request_id;      // for the log; not stored
 };
 using task_header_ptr = std::shared_ptr<const task_header>;
 
@@ -47,6 +48,7 @@ using task_header_ptr = std::shared_ptr<const task_header>;
 struct outcome {
   task_status status = task_status::completed;
   errc error = errc::none;
+  int upstream_status = 0;   // of the provider's last answer, for the log; not stored
   std::string detail;        // for operators and developers; holds no secrets and no client text
   std::string content;       // the text of the last attempt, partial if not completed
   std::string message_id;    // of the answer in the history; empty if there was nothing to keep
