@@ -1,13 +1,12 @@
 #include "llm/openai.hpp"
 
+#include "llm/curl_easy.hpp"
 #include "llm/curl_loop.hpp"
 #include "llm/openai_codec.hpp"
 
 #include <boost/asio/post.hpp>
 
-#include <algorithm>
 #include <atomic>
-#include <cstdlib>
 #include <ctime>
 #include <utility>
 
@@ -27,12 +26,11 @@ struct shared_options {
   std::string authorities;       // a file of certificates, or empty for the system's
   curl_slist* headers = nullptr; // read only once made, so shared by all requests
 
-  explicit shared_options(const openai_options& o) : url{o.base_url}, name{o.name} {
+  explicit shared_options(const openai_options& o)
+      : url{o.base_url}, name{o.name}, authorities{certificate_authorities()} {
     while (url.ends_with('/'))
       url.pop_back();
     url += "/chat/completions";
-    if (auto* file = std::getenv("SSL_CERT_FILE"); file != nullptr)
-      authorities = file;
     add("Content-Type: application/json");
     add("Accept: text/event-stream");
     add("Expect:"); // never wait for 100-continue
@@ -47,55 +45,6 @@ private:
   void add(const std::string& line) { headers = curl_slist_append(headers, line.c_str()); }
 };
 
-call_failed failure_of_curl(CURLcode code) {
-  call_failed f;
-  f.detail = curl_easy_strerror(code);
-  f.can_pass = true;
-  switch (code) {
-  case CURLE_COULDNT_RESOLVE_HOST:
-  case CURLE_COULDNT_RESOLVE_PROXY:
-  case CURLE_COULDNT_CONNECT:
-  case CURLE_GOT_NOTHING:
-  case CURLE_RECV_ERROR:
-  case CURLE_SEND_ERROR:
-  case CURLE_PROXY:
-    f.code = errc::upstream_unreachable;
-    break;
-  case CURLE_OPERATION_TIMEDOUT: // only connecting has a time limit here
-    f.code = errc::upstream_timeout;
-    break;
-  case CURLE_SSL_CONNECT_ERROR:
-    f.code = errc::upstream_tls;
-    break;
-  case CURLE_PEER_FAILED_VERIFICATION:
-  case CURLE_SSL_CERTPROBLEM:
-  case CURLE_SSL_CIPHER:
-  case CURLE_SSL_CACERT_BADFILE:
-  case CURLE_SSL_ISSUER_ERROR:
-  case CURLE_SSL_INVALIDCERTSTATUS:
-    f.code = errc::upstream_tls;
-    f.can_pass = false;
-    break;
-  case CURLE_WEIRD_SERVER_REPLY:
-  case CURLE_BAD_CONTENT_ENCODING:
-  case CURLE_UNSUPPORTED_PROTOCOL:
-  case CURLE_URL_MALFORMAT:
-    f.code = errc::upstream_protocol;
-    f.can_pass = false;
-    break;
-  default:
-    f.code = errc::upstream_error;
-  }
-  return f;
-}
-
-bool starts_with_nocase(std::string_view text, std::string_view prefix) {
-  return text.size() >= prefix.size() &&
-         std::equal(prefix.begin(), prefix.end(), text.begin(), [](char p, char c) {
-           return p == (c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c);
-         });
-}
-
 // One request and its answer. Everything but `cancelled_` is touched on the strand only.
 class exchange final : public transfer, public std::enable_shared_from_this<exchange> {
 public:
@@ -105,26 +54,12 @@ public:
         drain_{s}, easy_{curl_easy_init()} {
     if (!easy_)
       return;
+    set_outbound_defaults(easy_, shared_->authorities);
     set(CURLOPT_URL, shared_->url.c_str());
     set(CURLOPT_HTTPHEADER, shared_->headers);
     set(CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(body_.size()));
     set(CURLOPT_POSTFIELDS, body_.data());
-    set(CURLOPT_NOSIGNAL, 1L);
-    set(CURLOPT_QUICK_EXIT, 1L); // cancelling never waits for a slow name server
-    set(CURLOPT_FOLLOWLOCATION, 0L);
-    set(CURLOPT_PROTOCOLS_STR, "http,https");
-    set(CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_2TLS));
-    set(CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
-    set(CURLOPT_SSL_VERIFYPEER, 1L);
-    set(CURLOPT_SSL_VERIFYHOST, 2L);
-    if (!shared_->authorities.empty())
-      set(CURLOPT_CAINFO, shared_->authorities.c_str());
-    set(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
-    set(CURLOPT_TCP_KEEPALIVE, 1L);
     set(CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(request.connect_timeout.count()));
-    // Compression holds tokens back, so it is not asked for; but what comes unasked is decoded.
-    set(CURLOPT_ACCEPT_ENCODING, "identity");
-    set(CURLOPT_USERAGENT, "parlor");
     set(CURLOPT_WRITEFUNCTION, &exchange::on_body);
     set(CURLOPT_WRITEDATA, static_cast<void*>(this));
     set(CURLOPT_HEADERFUNCTION, &exchange::on_header);
@@ -251,12 +186,8 @@ private:
     }
     if (line.starts_with("HTTP/"))
       retry_after_.clear(); // of an interim answer
-    if (starts_with_nocase(line, "retry-after:")) {
-      line.remove_prefix(12);
-      while (!line.empty() && (line.back() == '\r' || line.back() == '\n' || line.back() == ' '))
-        line.remove_suffix(1);
-      retry_after_ = line;
-    }
+    if (std::string_view value; header_value(line, "retry-after:", value))
+      retry_after_ = value;
     if ((line == "\r\n" || line == "\n") && status() == 200 && !opened_ &&
         starts_with_nocase(content_type(), "text/event-stream")) {
       opened_ = true;

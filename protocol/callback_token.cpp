@@ -132,6 +132,9 @@ std::optional<std::string> public_base(std::string_view address) {
   if ((scheme != boost::urls::scheme::http && scheme != boost::urls::scheme::https) ||
       u.encoded_host().empty() || u.has_userinfo() || u.has_query() || u.has_fragment())
     return std::nullopt;
+  // Boost.URL 1.81 takes the beginning of 8.8.8.8.example.org for an address, the rest for a path.
+  if (!u.encoded_path().empty() && !u.encoded_path().starts_with('/'))
+    return std::nullopt;
   if (u.has_port() && u.port_number() == 0)
     return std::nullopt; // none, too large, or zero
   u.normalize_scheme();

@@ -95,10 +95,11 @@ TEST_CASE("callback URLs come from the configured public address") {
   CHECK(public_base("https://plans.example.org") == "https://plans.example.org");
   CHECK(public_base("HTTPS://Plans.Example.org:8443/") == "https://plans.example.org:8443");
   CHECK(public_base("http://[::1]:8080/parlor//") == "http://[::1]:8080/parlor");
-  for (auto bad : {"", "plans.example.org", "//plans.example.org", "ftp://a.example", "https://",
-                   "https://u:p@a.example", "https://u@a.example", "https://a.example?x=1",
-                   "https://a.example/#x", "https://a.example/?", "https://a b.example",
-                   "https://a.example:0", "https://a.example:70000", "https://a.example\r\nX: y"}) {
+  for (auto bad :
+       {"", "plans.example.org", "//plans.example.org", "ftp://a.example", "https://",
+        "https://u:p@a.example", "https://u@a.example", "https://a.example?x=1",
+        "https://a.example/#x", "https://a.example/?", "https://a b.example", "https://a.example:0",
+        "https://8.8.8.8.a.example", "https://a.example:70000", "https://a.example\r\nX: y"}) {
     INFO(bad);
     CHECK_FALSE(public_base(bad));
   }
