@@ -114,8 +114,11 @@ void edge_state::accepted(const visit_ptr& v, const session_answer& a, std::uint
   w->second.listening = true;
   w->second.live = true;
   w->second.seen = a.last_seq;
-  if (v->what == visit::kind::chat_stream)
+  if (v->what == visit::kind::chat_stream) {
+    all_turns.first_event.observe(
+        std::chrono::duration<double>{std::chrono::steady_clock::now() - v->came}.count());
     open(w->second, nullptr, true);
+  }
 }
 
 edge_actor::behavior_type edge(edge_actor::stateful_pointer<edge_state> self,

@@ -9,6 +9,7 @@
 
 #include "actors/instrument.hpp"
 #include "actors/interfaces.hpp"
+#include "actors/measures.hpp"
 
 #include <functional>
 #include <map>

@@ -1,5 +1,6 @@
 #include "actors/edge_answers.hpp"
 
+#include "actors/measures.hpp"
 #include "protocol/dialects/generate_async.hpp"
 #include "protocol/problem.hpp"
 
@@ -19,6 +20,7 @@ void respond_json(const visit& v, unsigned status, std::string body,
 
 void respond_refusal(const visit& v, const refusal& why) {
   using kind = visit::kind;
+  count_refusal(why.code);
   http::response r;
   r.status = static_cast<unsigned>(describe(why.code).http_status);
   r.headers = v.headers;

@@ -166,6 +166,11 @@ void edge_state::catch_up(std::uint64_t id) {
           bytes += e->text.size() + 32;
         if (bytes > options.max_catch_up) { // it may come back with its cursor
           stats_of_edges().cut.fetch_add(1, std::memory_order_relaxed);
+          notice(log_level::warn, "slow_reader_cut",
+                 {{"bytes_behind", std::to_string(bytes)},
+                  {"session", i->second.key.id},
+                  {"task", i->second.task},
+                  {"request_id", i->second.visit->request_id}});
           i->second.visit->exchange->abort();
           return end(id, false);
         }

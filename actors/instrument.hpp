@@ -3,6 +3,8 @@
 // count. Debian's CAF has its profiler compiled out, so the handlers are wrapped. Counters are
 // atomics; any thread reads them.
 
+#include "protocol/notice.hpp"
+
 #include <caf/all.hpp>
 
 #include <array>
@@ -74,11 +76,22 @@ auto observed(actor_kind kind, Self self, F f) {
   return detail::observed(kind, self, std::move(f), &F::operator());
 }
 
-/// Keeps CAF from printing; an exception ends the actor and is counted.
+/// Keeps CAF from printing; an exception ends the actor, is counted and is said.
 template <class Self>
 void guard(actor_kind kind, Self self) {
-  self->set_exception_handler([kind](std::exception_ptr&) -> caf::error {
+  self->set_exception_handler([kind](std::exception_ptr& thrown) -> caf::error {
     stats_of(kind).failures.fetch_add(1, std::memory_order_relaxed);
+    auto said = [kind](std::string_view error) {
+      notice(log_level::error, "actor_failed",
+             {{"kind", actor_kind_names[static_cast<std::size_t>(kind)]}, {"error", error}});
+    };
+    try {
+      std::rethrow_exception(thrown);
+    } catch (const std::exception& e) {
+      said(e.what());
+    } catch (...) {
+      said("not a std::exception");
+    }
     return caf::exit_reason::unhandled_exception;
   });
 }

@@ -27,15 +27,23 @@ void keeper_state::commit() {
   if (broken)
     return refuse_all(errc::store_failed);
   try {
+    auto from = std::chrono::steady_clock::now();
     auto results = writer->apply(now);
+    committed(now, results,
+              std::chrono::duration<double>{std::chrono::steady_clock::now() - from}.count());
+    if (std::exchange(full, false))
+      notice(log_level::info, "store_has_room");
     for (std::size_t i = 0; i < who.size(); ++i) {
       auto r = std::make_shared<recorded>();
       r->result = std::move(results[i]);
       who[i].deliver(recorded_ptr{std::move(r)});
     }
   } catch (const store::store_error& e) {
-    if (e.what_kind == store::store_error::kind::full)
+    store_trouble(journal_stats::commit, e.what());
+    if (e.what_kind == store::store_error::kind::full) {
+      full = true;
       return refuse_all(errc::store_full);
+    }
     broken = true; // promise 9: after this nothing more is acknowledged
     refuse_all(errc::store_failed);
     options.on_broken(e.what());
@@ -84,6 +92,7 @@ keeper_actor::behavior_type keeper(keeper_actor::stateful_pointer<keeper_state> 
                      s.writer->checkpoint();
                    }
                  } catch (const store::store_error& e) {
+                   store_trouble(journal_stats::tidy, e.what());
                    if (e.what_kind == store::store_error::kind::broken) {
                      s.broken = true;
                      s.options.on_broken(e.what());
@@ -106,7 +115,8 @@ archive_actor::behavior_type archive(archive_actor::stateful_pointer<archive_sta
                  auto r = std::make_shared<store_reply>();
                  try {
                    r->value = query->ask(*reader);
-                 } catch (const std::exception&) {
+                 } catch (const std::exception& e) {
+                   store_trouble(journal_stats::read, e.what());
                    r->value.reset(); // the asker says store_failed
                  }
                  return r;

@@ -3,6 +3,7 @@
 
 #include "actors/instrument.hpp"
 #include "actors/interfaces.hpp"
+#include "actors/measures.hpp"
 
 #include <functional>
 #include <memory>
@@ -44,6 +45,7 @@ struct keeper_state {
   std::vector<caf::typed_response_promise<recorded_ptr>> promises;
   bool scheduled = false;
   bool broken = false;
+  bool full = false;
   void commit();
 };
 

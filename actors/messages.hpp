@@ -183,6 +183,7 @@ struct visit {
   std::string page;
   std::string if_none_match;
   std::vector<http::header> headers; // of every answer: CORS
+  std::chrono::steady_clock::time_point came = std::chrono::steady_clock::now();
 };
 using visit_ptr = std::shared_ptr<const visit>;
 struct exchange_news {

@@ -144,8 +144,11 @@ void session_state::look(const session_ask& ask,
 void session_state::perform(effects es) {
   for (auto& e : es) {
     if (auto* p = std::get_if<publish_effect>(&e)) {
-      if (ends_task(p->what->kind) && p->what->task)
+      if (ends_task(p->what->kind) && p->what->task) {
         tickets.erase(p->what->task->id); // it may have ended before it began
+        auto model = world->find_model(p->what->task->model);
+        turn_ended(*p->what, model ? model->provider_name : std::string{});
+      }
       for (auto& [addr, l] : listeners)
         self->send(l.first, published{key, p->what});
     } else if (auto* r = std::get_if<record_effect>(&e)) {
@@ -191,6 +194,7 @@ void session_state::record(record_effect&& r) {
 
 void session_state::run(task_order_ptr order) {
   running_id = order->header->id;
+  silent_since = order->first_attempt == 1 ? order->header->created_at : 0;
   auto model = world->find_model(order->settings.model);
   std::shared_ptr<llm::limiter::ticket> ticket;
   if (auto i = tickets.find(running_id); i != tickets.end()) {
@@ -244,6 +248,10 @@ void session_state::report(task_report& r) {
     return;
   auto now = world->wall();
   if (auto* d = std::get_if<task_delta>(&r.what)) {
+    if (silent_since != 0) // the wall clock may go back
+      all_turns.first_token.observe(
+          static_cast<double>(std::max<std::int64_t>(0, now - std::exchange(silent_since, 0))) /
+          1000);
     perform(talk->delta(r.task, std::move(d->text), now));
   } else if (auto* w = std::get_if<task_retrying>(&r.what)) {
     perform(talk->retrying(r.task, w->attempt, w->delay_ms, w->discard, now));

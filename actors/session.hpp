@@ -62,6 +62,7 @@ struct session_state {
       tickets; // of tasks that have not begun
   task_actor running;
   std::string running_id;
+  std::int64_t silent_since = 0; // when the running turn was accepted; 0: it has said something
   std::uint64_t alarm_generation = 0;
   bool alarm_out = false;
   bool checkpoint_out = false;

@@ -13,6 +13,8 @@ void task_state::begin_attempt() {
   ++tried;
   shown = false;
   tokens = 0;
+  pieces = 0;
+  upstream_status = 0;
   waiting_for_slot = true;
   auto me = caf::actor_cast<task_actor>(self);
   ticket->acquire([me, n = attempt] { caf::anon_send(me, call_granted{n}); });
@@ -31,7 +33,7 @@ void task_state::granted() {
   auto now = self->clock().now();
   if (tried == 1)
     total_due = now + model->total;
-  last_piece = now;
+  call_from = last_piece = now;
   phase_due = now + model->first_token;
   call = model->provider->start(std::move(request), [me, n = attempt](llm::call_event e) {
     caf::anon_send(me, call_news{n, std::move(e)});
@@ -64,7 +66,22 @@ void task_state::on_alarm(std::uint64_t gen) {
        account(std::nullopt, error));
 }
 
+void task_state::measure(const std::optional<usage>& told, errc error) {
+  auto seconds = [](caf::timespan t) { return std::chrono::duration<double>{t}.count(); };
+  auto& s = *model->seen;
+  s.duration.observe(seconds(self->clock().now() - call_from));
+  if (pieces > 1)
+    s.per_chunk.observe(seconds(last_piece - first_piece) / static_cast<double>(pieces - 1),
+                        pieces - 1);
+  if (told && told->exact) { // what is only estimated is not measured
+    s.input_tokens.observe(static_cast<double>(told->prompt_tokens));
+    s.output_tokens.observe(static_cast<double>(told->completion_tokens));
+  }
+  call_stats::count(s.failures, error);
+}
+
 task_attempt_ended task_state::account(const std::optional<usage>& told, errc error) {
+  measure(told, error);
   usage used;
   if (told) {
     used = *told;
@@ -88,6 +105,7 @@ void task_state::over(task_status status, errc error, std::string detail,
   end.status = status;
   end.error = error;
   end.detail = std::move(detail);
+  end.upstream_status = upstream_status;
   end.finish_reason = std::move(finish_reason);
   end.used = total_used;
   end.attempts = attempt;
@@ -97,11 +115,22 @@ void task_state::over(task_status status, errc error, std::string detail,
 
 void task_state::attempt_failed(llm::call_failed& f) {
   call.reset();
+  upstream_status = f.status;
   auto ended = account(f.used, f.code);
   auto delay =
       f.can_pass ? next_delay(model->backoff, tried, f.retry_after, random()) : std::nullopt;
   if (!delay || self->clock().now() + *delay >= total_due)
     return over(task_status::failed, f.code, std::move(f.detail), ended);
+  call_stats::count(model->seen->retries, f.code);
+  notice(log_level::debug, "attempt_failed",
+         {{"code", to_string(f.code)},
+          {"detail", f.detail},
+          {"model", order->header->model},
+          {"provider", model->provider_name},
+          {"attempt", std::to_string(attempt)},
+          {"session", order->header->session},
+          {"task", order->header->id},
+          {"request_id", order->header->request_id}});
   ticket->release(); // others may go while this one waits
   ++generation;
   report(ended);
@@ -115,9 +144,13 @@ void task_state::on_news(call_news& news) {
     return; // of an attempt that is over
   if (auto* piece = std::get_if<llm::call_delta>(&news.what)) {
     last_piece = self->clock().now();
+    ++pieces;
     tokens += estimate_tokens(piece->text);
     report(task_delta{std::move(piece->text)});
     if (!std::exchange(shown, true)) {
+      first_piece = last_piece;
+      model->seen->first_chunk.observe(
+          std::chrono::duration<double>{first_piece - call_from}.count());
       phase_due = last_piece + model->between_tokens;
       if (phase_due < armed_for)
         arm();

@@ -6,6 +6,7 @@
 
 #include "actors/instrument.hpp"
 #include "actors/interfaces.hpp"
+#include "actors/measures.hpp"
 #include "protocol/backoff.hpp"
 
 #include <chrono>
@@ -24,7 +25,9 @@ struct model_entry {
   std::chrono::milliseconds between_tokens{90'000};
   std::chrono::milliseconds total{600'000};
   backoff_policy backoff;
-  bool any_name = false; // also serves models that nobody has named
+  bool any_name = false;     // also serves models that nobody has named
+  std::string provider_name; // as configured, for the log
+  std::shared_ptr<call_stats> seen = std::make_shared<call_stats>();
 };
 
 /// In [0, 1), for jitter.
@@ -52,7 +55,11 @@ struct task_state {
   usage total_used;
   time_point total_due;
   time_point phase_due;
+  time_point call_from;
+  time_point first_piece;
   time_point last_piece;
+  std::uint64_t pieces = 0; // of the present attempt
+  int upstream_status = 0;
   time_point armed_for;
   std::uint64_t generation = 0;
 
@@ -62,6 +69,7 @@ struct task_state {
   void on_alarm(std::uint64_t gen);
   void on_news(call_news& news);
   void attempt_failed(llm::call_failed& f);
+  void measure(const std::optional<usage>& told, errc error);
   task_attempt_ended account(const std::optional<usage>& told, errc error);
   void over(task_status status, errc error, std::string detail,
             std::optional<task_attempt_ended> last, std::string finish_reason = {},

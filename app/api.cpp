@@ -1,6 +1,9 @@
 #include "app/api.hpp"
 
+#include "actors/measures.hpp"
+#include "app/access.hpp"
 #include "app/assets.hpp"
+#include "app/routes.hpp"
 #include "app/version.hpp"
 #include "protocol/dialects/chat_sessions.hpp"
 #include "protocol/dialects/generate_async.hpp"
@@ -18,37 +21,6 @@
 namespace parlor {
 
 namespace {
-
-enum route : int {
-  chat,
-  chat_stream,
-  generate,
-  generate_one,
-  generate_stream,
-  generate_cancel,
-  task_events,
-  sessions,
-  session_one,
-  session_delete,
-  session_messages,
-  session_events,
-  health,
-  livez,
-  readyz,
-  version_page,
-  metrics,
-  openapi,
-  docs,
-  docs_script,
-  actors,
-  actors_stream,
-  problem_page,
-};
-
-bool open_to_all(int r) {
-  return r == health || r == livez || r == readyz || r == version_page || r == openapi ||
-         r == docs || r == docs_script || r == problem_page;
-}
 
 bool is_generate(std::string_view path) { return path.rfind("/api/generate-async", 0) == 0; }
 
@@ -83,6 +55,8 @@ bool same_key(std::string_view given, std::string_view wanted) {
 
 } // namespace
 
+std::span<const route_name> api_routes() { return routes; }
+
 std::string query_value(std::string_view query, std::string_view name) {
   auto parsed = boost::urls::parse_query(boost::core::string_view{query.data(), query.size()});
   if (!parsed)
@@ -112,29 +86,8 @@ struct api::context {
 };
 
 api::api(api_options options) : options_{std::move(options)} {
-  router_.add("POST", "/api/chat", chat);
-  router_.add("POST", "/api/chat/stream", chat_stream);
-  router_.add("POST", "/api/generate-async", generate);
-  router_.add("GET", "/api/generate-async/{id}", generate_one);
-  router_.add("GET", "/api/generate-async/{id}/stream", generate_stream);
-  router_.add("DELETE", "/api/generate-async/{id}", generate_cancel);
-  router_.add("GET", "/api/tasks/{id}/events", task_events);
-  router_.add("GET", "/api/sessions", sessions);
-  router_.add("GET", "/api/sessions/{id}", session_one);
-  router_.add("DELETE", "/api/sessions/{id}", session_delete);
-  router_.add("GET", "/api/sessions/{id}/messages", session_messages);
-  router_.add("GET", "/api/sessions/{id}/events", session_events);
-  router_.add("GET", "/health", health);
-  router_.add("GET", "/livez", livez);
-  router_.add("GET", "/readyz", readyz);
-  router_.add("GET", "/version", version_page);
-  router_.add("GET", "/metrics", metrics);
-  router_.add("GET", "/openapi.json", openapi);
-  router_.add("GET", "/docs", docs);
-  router_.add("GET", "/docs.js", docs_script);
-  router_.add("GET", "/admin/actors", actors);
-  router_.add("GET", "/admin/actors/stream", actors_stream);
-  router_.add("GET", "/problems/{id}", problem_page);
+  for (std::size_t i = 0; i < std::size(routes); ++i)
+    router_.add(routes[i].method, routes[i].pattern, static_cast<int>(i));
 }
 
 void api::operator()(http::request&& request, http::exchange_ptr exchange) const {
@@ -150,11 +103,19 @@ void api::operator()(http::request&& request, http::exchange_ptr exchange) const
   }
   if (!found.params.empty())
     c.id = found.params.front().second;
+  c.exchange->label(static_cast<std::uint8_t>(found.id + 1));
   if (!open_to_all(found.id)) {
-    if (auto why = stranger(c); why != errc::none)
+    if (auto why = stranger(c); why != errc::none) {
+      turned_away(why == errc::forbidden_host ? access_stats::host : access_stats::origin,
+                  c.request);
       return refuse(c, {why, {}, {}, 0});
-    if (!admit(c))
+    }
+    if (!admit(c)) {
+      turned_away(c.request.get("Authorization").empty() ? access_stats::no_key
+                                                         : access_stats::wrong_key,
+                  c.request);
       return refuse(c, {errc::unauthorized, {}, {}, 0});
+    }
   }
   switch (found.id) {
   case chat:
@@ -241,6 +202,7 @@ bool api::preflight(context& c) const {
 // ------------------------------------------------------------------------------------------
 
 void api::refuse(context& c, refusal why) const {
+  count_refusal(why.code);
   http::response r;
   r.status = static_cast<unsigned>(describe(why.code).http_status);
   r.headers = c.headers;
@@ -296,6 +258,7 @@ void api::turn(context& c, int route) const {
     v.turn.settings.script.clear();
   v.turn.task_id = make_task_id(options_.wall());
   v.turn.message_id = make_message_id();
+  v.turn.request_id = c.request.id;
   if (v.turn.session.id.empty())
     v.turn.session.id = make_session_id();
   if (auto key = c.request.get("Idempotency-Key"); !key.empty()) {

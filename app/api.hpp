@@ -7,6 +7,7 @@
 #include "http/router.hpp"
 
 #include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -48,6 +49,13 @@ private:
   api_options options_;
   http::router router_;
 };
+
+/// Every route: the label of the first is 1 (http::exchange::label), and so on.
+struct route_name {
+  const char* method;
+  const char* pattern;
+};
+std::span<const route_name> api_routes();
 
 /// The value of a query parameter, percent-decoded; empty if absent.
 std::string query_value(std::string_view query, std::string_view name);

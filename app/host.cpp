@@ -46,6 +46,7 @@ struct catalogue {
   std::shared_ptr<const model_entry> standard;
   std::shared_ptr<const model_entry> any;
   std::vector<std::pair<std::string, std::shared_ptr<llm::limiter>>> limits;
+  std::vector<metrics_sources::model> calls;
 
   std::shared_ptr<const model_entry> find(const std::string& name) const {
     if (name.empty())
@@ -79,6 +80,7 @@ catalogue make_catalogue(boost::asio::io_context& io, const settings& config) {
     e->name = m.name.empty() ? m.upstream_name : m.name;
     e->upstream_name = m.name.empty() ? std::string{} : m.upstream_name;
     e->provider = s.provider;
+    e->provider_name = m.provider;
     e->limit = s.limit;
     e->connect = m.connect_timeout.value_or(config.task.connect_timeout);
     e->first_token = m.first_token_timeout.value_or(config.task.first_token_timeout);
@@ -87,6 +89,7 @@ catalogue make_catalogue(boost::asio::io_context& io, const settings& config) {
     e->backoff.attempts = static_cast<std::uint32_t>(m.attempts.value_or(config.task.attempts));
     e->backoff.first = config.task.backoff;
     e->any_name = m.name.empty();
+    c.calls.push_back({m.provider, e->any_name ? "*" : e->name, e->seen});
     if (e->any_name)
       c.any = e;
     else
@@ -98,6 +101,7 @@ catalogue make_catalogue(boost::asio::io_context& io, const settings& config) {
 }
 
 http::response below_the_handler(errc code, const std::string& request_id) {
+  count_refusal(code);
   http::response r;
   r.status = static_cast<unsigned>(describe(code).http_status);
   r.headers.push_back({"Content-Type", std::string{problem_content_type}});
@@ -213,8 +217,8 @@ int serve(const settings& config) {
     routes.draining = [&] { return draining.load(); };
     routes.healthy = [&] { return !store_failed.load(); };
     routes.metrics = [&] {
-      return metrics_text(
-          {web != nullptr ? &web->stats() : nullptr, models.limits, draining.load()});
+      return metrics_text({web != nullptr ? &web->stats() : nullptr, models.limits, models.calls,
+                           config.store.path, draining.load()});
     };
     routes.actors = actors_json;
     routes.stream_actors = [&io](http::exchange_ptr e, std::vector<http::header> h) {

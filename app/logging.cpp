@@ -68,12 +68,44 @@ std::string timestamp(std::int64_t us) {
   return out;
 }
 
-// What a terminal would act on is shown as a question mark.
-void append_plain(std::string& out, std::string_view text) {
-  for (char c : text) {
-    auto b = static_cast<unsigned char>(c);
-    out += b < 0x20 || b == 0x7f ? '?' : c;
+// Controls beyond ASCII, line ends of Unicode and marks that turn the direction of writing: two or
+// three bytes each, valid UTF-8. Shown as a question mark.
+std::size_t unseen(std::string_view at) noexcept {
+  auto b = [&](std::size_t i) { return i < at.size() ? static_cast<unsigned char>(at[i]) : 0U; };
+  if (b(0) == 0xc2 && b(1) < 0xa0)
+    return 2;
+  if (b(0) == 0xe2 &&
+      ((b(1) == 0x80 && ((b(2) >= 0xa8 && b(2) <= 0xae) || b(2) == 0x8e || b(2) == 0x8f)) ||
+       (b(1) == 0x81 && b(2) >= 0xa6 && b(2) <= 0xa9)))
+    return 3;
+  return 0;
+}
+
+/// In quotes, as JSON writes it, no longer than is shown.
+std::string quoted(std::string_view text) {
+  std::string whole;
+  if (text.size() > max_log_value) {
+    auto end = max_log_value;
+    while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80)
+      --end; // no half of a character
+    whole.append(text.substr(0, end)).append("...");
+    text = whole;
   }
+  std::string escaped, out;
+  json::append_quoted(escaped, text);
+  for (std::size_t i = 0; i < escaped.size(); ++i) {
+    auto n = unseen(std::string_view{escaped}.substr(i));
+    out += n == 0 ? escaped[i] : '?';
+    i += n == 0 ? 0 : n - 1;
+  }
+  return out;
+}
+
+/// Without quotes where it is one word.
+std::string plain(std::string_view text) {
+  auto out = quoted(text);
+  auto word = out.size() > 2 && out.substr(1, out.size() - 2).find_first_of("\"\\ =") == out.npos;
+  return word ? out.substr(1, out.size() - 2) : out;
 }
 
 } // namespace
@@ -85,6 +117,7 @@ void start_logging(std::string_view format, std::string_view level) {
                  log_level::error, log_level::off})
     if (name_of(l) == level)
       s.logger->set_level(native(l));
+  set_notice_sink(&log);
 }
 
 void flush_logs() { the_sink().logger->flush(); }
@@ -110,12 +143,14 @@ std::string log_line_json(std::int64_t ts_us, log_level level, std::string_view 
   std::string out = "{\"ts\":\"" + timestamp(ts_us) + "\",\"level\":\"";
   out += name_of(level);
   out += "\",\"logger\":\"parlor\",\"msg\":";
-  json::append_quoted(out, msg);
+  out += quoted(msg);
   for (auto& [name, value] : fields) {
+    if (value.empty())
+      continue;
     out += ',';
-    json::append_quoted(out, name);
+    out += quoted(name);
     out += ':';
-    json::append_quoted(out, value);
+    out += quoted(value);
   }
   return out + '}';
 }
@@ -125,12 +160,14 @@ std::string log_line_text(std::int64_t ts_us, log_level level, std::string_view 
   auto out = timestamp(ts_us) + " ";
   out += name_of(level);
   out.append(6 - name_of(level).size(), ' ');
-  append_plain(out, msg);
+  out += plain(msg);
   for (auto& [name, value] : fields) {
+    if (value.empty())
+      continue;
     out += ' ';
-    append_plain(out, name);
+    out += plain(name);
     out += '=';
-    append_plain(out, value);
+    out += plain(value);
   }
   return out;
 }

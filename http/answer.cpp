@@ -13,6 +13,8 @@ void answer::respond(response r) {
   });
 }
 
+void answer::label(std::uint8_t route) { c_->timer_.label(route); }
+
 void answer::open(response head, std::string keepalive) {
   boost::asio::dispatch(c_->socket_.get_executor(), [c = c_, t = turn_, h = std::move(head),
                                                      k = std::move(keepalive)]() mutable {

@@ -11,6 +11,7 @@ class answer final : public exchange {
 public:
   answer(std::shared_ptr<connection> c, std::uint64_t turn) : c_{std::move(c)}, turn_{turn} {}
   void respond(response r) override;
+  void label(std::uint8_t route) override;
   void open(response head, std::string keepalive) override;
   void push(chunk piece) override;
   void close() override;

@@ -1,6 +1,7 @@
 #include "http/connection.hpp"
 
 #include "http/parser.hpp"
+#include "protocol/notice.hpp"
 
 #include <boost/asio/post.hpp>
 
@@ -13,7 +14,7 @@ namespace parlor::http {
 using error_code = boost::system::error_code;
 
 connection::connection(tcp::socket socket, std::shared_ptr<server::shared> server)
-    : socket_{std::move(socket)}, server_{std::move(server)} {
+    : socket_{std::move(socket)}, server_{std::move(server)}, timer_{server_->stats.requests} {
   error_code e;
   auto peer = socket_.remote_endpoint(e);
   if (!e)
@@ -70,6 +71,11 @@ void connection::look_at_clock(clock::time_point now) {
         me->set_deadline(me->server_->options.write_timeout);
         return me->fail(errc::request_timeout);
       }
+      if (me->waiting_write_) {
+        ++me->server_->stats.stalled_total;
+        notice(log_level::warn, "stalled_reader_cut",
+               {{"remote", me->remote_}, {"request_id", me->request_id_}});
+      }
       return me->close();
     }
     if (me->phase_ == phase::streaming && !me->ending_ && me->backlog_.load() == 0 &&
@@ -109,6 +115,7 @@ void connection::close() {
   keepalive_at_ = 0;
   error_code ignored;
   socket_.close(ignored);
+  timer_.end();
   tell(signal::gone);
   watcher_ = nullptr;
   sending_.clear();

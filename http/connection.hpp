@@ -74,6 +74,7 @@ private:
   std::string tail_;          // after the pieces
   std::function<void(signal)> watcher_;
   bool watched_ = false;
+  request_timer timer_;
 
   // -- any thread --
   std::mutex mutex_;

@@ -74,6 +74,7 @@ void connection::consume() {
   if (verdict.length == 0)
     return read();
 
+  timer_.begin();
   parser_ = std::make_unique<parser>();
   auto& p = parser_->p;
   p.header_limit(static_cast<std::uint32_t>(server_->options.max_header + 1));
@@ -163,6 +164,7 @@ void connection::dispatch() {
 
 void connection::fail(errc code) {
   ++server_->stats.refused_total;
+  timer_.begin();
   keep_alive_ = false; // what follows on this connection cannot be trusted
   refused_ = true;
   in_.clear();

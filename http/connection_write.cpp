@@ -22,6 +22,7 @@ void connection::respond(response r, std::uint64_t turn) {
   if (closed_ || turn != turn_ || answered_ || phase_ != phase::handling)
     return;
   answered_ = true;
+  timer_.answered(r.status);
   auto text = head_text(r, {false, false, keep_alive_, request_id_});
   if (!head_only_ && r.status != 204 && r.status != 304)
     text += r.body;
@@ -37,6 +38,7 @@ void connection::open(response head, std::string keepalive, std::uint64_t turn) 
   answered_ = true;
   keep_alive_ = false;
   chunked_ = http11_;
+  timer_.answered(head.status);
   phase_ = phase::streaming;
   out_ += head_text(head, {true, chunked_, keep_alive_, request_id_});
   request_ = {};
@@ -175,6 +177,7 @@ void connection::wrote_all() {
     return close();
   }
   ending_ = false;
+  timer_.end();
   if (!keep_alive_) {
     error_code ignored;
     socket_.shutdown(tcp::socket::shutdown_send, ignored);

@@ -59,6 +59,9 @@ public:
   /// The whole answer. At most once, and not together with open(). HEAD sends no body.
   virtual void respond(response r) = 0;
 
+  /// Which route it is, for request_stats. Only from inside the handler.
+  virtual void label(std::uint8_t) {}
+
   /// The head of an answer whose body follows by push(). Written at once, with what is pushed in
   /// the same turn of the loop. `keepalive`, when not empty, is written whenever nothing was for a
   /// while (server_options), never inside a pushed chunk.

@@ -5,6 +5,7 @@
 // request of a connection at a time, so that pipelined requests are answered in order.
 
 #include "http/exchange.hpp"
+#include "http/request_timer.hpp"
 #include "protocol/errc.hpp"
 
 #include <boost/asio/io_context.hpp>
@@ -36,6 +37,8 @@ struct server_stats {
   std::atomic<std::uint64_t> requests_total{0}; // that passed the gate
   std::atomic<std::uint64_t> refused_total{0};  // that did not
   std::atomic<std::uint64_t> bytes_sent{0};
+  std::atomic<std::uint64_t> stalled_total{0}; // cut, for they took no byte for write_timeout
+  request_stats requests;
 };
 
 using handler = std::function<void(request&&, exchange_ptr)>;

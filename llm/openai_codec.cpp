@@ -324,6 +324,7 @@ std::optional<std::chrono::milliseconds> parse_retry_after(std::string_view valu
 call_failed failure_of_status(int status, std::string_view retry_after, std::string_view body,
                               std::time_t now) {
   call_failed f;
+  f.status = status;
   f.detail = "HTTP " + std::to_string(status);
   bj::error_code ec;
   auto doc = parse_lenient(body, ec);

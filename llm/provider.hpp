@@ -45,6 +45,7 @@ struct call_failed {
   std::optional<std::chrono::milliseconds> retry_after; // as the provider asked, not yet capped
   std::string detail; // for the log and the problem document: no key, no prompt, at most 200 bytes
   std::optional<usage> used; // if the provider told before it failed
+  int status = 0;            // of its answer over HTTP, if there was one
 };
 using call_event = std::variant<call_opened, call_delta, call_finished, call_failed>;
 

@@ -208,10 +208,11 @@ test('the table of metrics is what the program shows', async () => {
   try {
     const text = await (await fetch(`${parlor.url}/metrics`)).text();
     const shown = [...text.matchAll(/^# TYPE (\w+) (\w+)$/gm)].map(([, name, type]) => `${name} ${type}`);
-    const told = rows('docs/operations.md').filter(([name]) => /^`(parlor|process)_/.test(name)).map(([name, type]) => `${name.slice(1, -1)} ${type}`);
+    const told = rows('docs/operations.md').filter(([name]) => /^`(parlor|process|http_server|gen_ai)_/.test(name)).map(([name, type]) => `${name.slice(1, -1)} ${type}`);
     assert.ok(shown.length > 15);
     assert.deepEqual(told.sort(), shown.sort());
-    for (const [name] of read('examples/alerts.yml').matchAll(/\b(parlor|process)_\w+/g)) assert.match(text, new RegExp(`^# TYPE ${name} `, 'm'));
+    const series = (name) => name.replace(/_(bucket|sum|count)$/, '');
+    for (const [name] of read('examples/alerts.yml').matchAll(/\b(?:parlor|process|http_server|gen_ai)_\w+/g)) assert.match(text, new RegExp(`^# TYPE (${name}|${series(name)}) `, 'm'));
   } finally {
     await parlor.remove();
   }

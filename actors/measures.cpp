@@ -1,0 +1,61 @@
+#include "actors/measures.hpp"
+
+#include "protocol/notice.hpp"
+
+#include <algorithm>
+#include <string>
+
+namespace parlor {
+
+void turn_ended(const event& e, std::string_view provider) {
+  if (!e.end || !e.task)
+    return;
+  auto& end = *e.end;
+  auto late = end.error == errc::upstream_timeout || end.error == errc::upstream_stalled;
+  auto result = end.status == task_status::completed   ? turn_stats::completed
+                : end.status == task_status::cancelled ? turn_stats::cancelled
+                : late                                 ? turn_stats::timeout
+                                                       : turn_stats::failed;
+  all_turns.by_result[result].fetch_add(1, std::memory_order_relaxed);
+  auto ms = std::max<std::int64_t>(0, e.at - e.task->created_at); // the wall clock may go back
+  all_turns.duration.observe(static_cast<double>(ms) / 1000);
+  if (end.status != task_status::failed)
+    return;
+  notice(log_level::warn, "task_failed",
+         {{"code", to_string(end.error)},
+          {"detail", end.detail},
+          {"upstream_status",
+           end.upstream_status == 0 ? std::string{} : std::to_string(end.upstream_status)},
+          {"model", e.task->model},
+          {"provider", provider},
+          {"attempts", std::to_string(end.attempts)},
+          {"session", e.task->session},
+          {"task", e.task->id},
+          {"request_id", e.task->request_id}});
+}
+
+void committed(std::span<const store::fact_group> groups,
+               std::span<const store::group_result> results, double seconds) {
+  std::size_t facts = 0;
+  for (std::size_t i = 0; i < groups.size() && i < results.size(); ++i) {
+    facts += groups[i].size();
+    if (results[i].what == store::group_result::kind::durable)
+      for (auto& f : groups[i])
+        the_journal.facts[f.index()].fetch_add(1, std::memory_order_relaxed);
+  }
+  the_journal.commit_time.observe(seconds);
+  the_journal.batch.observe(static_cast<double>(facts));
+}
+
+void store_trouble(journal_stats::op during, std::string_view error) {
+  the_journal.errors[during].fetch_add(1, std::memory_order_relaxed);
+  static std::array<seldom, journal_stats::op_names.size()> said{seldom{10'000}, seldom{10'000},
+                                                                 seldom{10'000}};
+  if (auto held = said[during].pass(steady_ms()); held >= 0)
+    notice(log_level::warn, "store_trouble",
+           {{"during", journal_stats::op_names[during]},
+            {"error", error},
+            {"not_shown", held == 0 ? std::string{} : std::to_string(held)}});
+}
+
+} // namespace parlor
