@@ -323,6 +323,10 @@ schema::~schema() = default;
 const rule& schema::root() const noexcept { return *impl_->compiled.root; }
 const std::string& schema::text() const noexcept { return impl_->text; }
 
+bool schema::judged_valid(const bj::value& document) const {
+  return impl_->last_word(document, 1).empty();
+}
+
 std::vector<violation> schema::check(const bj::value& document, std::size_t most) const {
   if (too_deep(document))
     return {{"", "is nested too deeply"}};

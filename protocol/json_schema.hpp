@@ -33,6 +33,9 @@ public:
   /// The same for its text, which must be strict JSON without duplicate names, at most 4 MiB.
   std::vector<violation> check_text(std::string_view text, std::size_t most = 8) const;
 
+  /// What valijson alone thinks of a normal document: for tests that compare it with the checker.
+  bool judged_valid(const boost::json::value& document) const;
+
   const rule& root() const noexcept;
   /// The schema as it was given, without white space.
   const std::string& text() const noexcept;
