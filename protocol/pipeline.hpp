@@ -1,0 +1,58 @@
+#pragma once
+// A pipeline: agents that are asked one after the other, each for a JSON document that the later
+// ones build upon. Values, made from files by app/pipeline_file; immutable once made; any thread.
+
+#include "protocol/chat.hpp"
+#include "protocol/json_schema.hpp"
+#include "protocol/prompt_template.hpp"
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace parlor {
+
+struct pipeline_agent {
+  std::string name;  // [a-z][a-z0-9_]*: in events, and in the prompts of later agents
+  std::string model; // as clients would name it; empty is the default
+  std::optional<prompt_template> system;
+  prompt_template prompt;
+  json::schema_ptr output;     // its root is an object or an array
+  std::string response_format; // JSON object text for model_settings, or empty
+  std::string temperature;     // JSON number text, or empty
+  std::optional<std::int64_t> max_tokens;
+  std::uint32_t attempts = 3; // answers asked for in all, those that violate the schema included
+  std::int64_t expected_tokens = 800; // of an answer: only for the progress that is shown
+  // Where they are set they win over those of the model.
+  std::optional<std::chrono::milliseconds> first_token_timeout, token_timeout, total_timeout;
+};
+
+struct pipeline {
+  std::string name; // [a-z][a-z0-9-]*: part of the URL
+  json::schema_ptr request;
+  std::vector<pipeline_agent> agents; // at least one
+};
+using pipeline_ptr = std::shared_ptr<const pipeline>;
+
+/// What agent `index` is told first. `data` holds the valid documents of the agents before it, as
+/// JSON text, in their order.
+std::vector<message> agent_messages(const pipeline& p, std::size_t index, std::string_view request,
+                                    const std::vector<std::string>& data);
+
+/// What makes it answer again: its answer so far, and what is wrong with it.
+void ask_again(std::vector<message>& messages, std::string_view answer,
+               const std::vector<json::violation>& wrong);
+
+/// The document in an answer, as the model wrote it, and what is wrong with it: nothing when it is
+/// valid.
+struct checked_answer {
+  std::string_view document; // empty if there is none
+  std::vector<json::violation> wrong;
+};
+checked_answer check_answer(const pipeline_agent& agent, std::string_view answer);
+
+} // namespace parlor
