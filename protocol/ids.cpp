@@ -4,6 +4,7 @@
 
 #include <array>
 #include <charconv>
+#include <chrono>
 #include <stdexcept>
 
 namespace parlor {
@@ -43,7 +44,16 @@ std::string random_base32(std::size_t n) {
 std::string make_task_id(std::int64_t now_ms) {
   return "task_" + std::to_string(now_ms) + '_' + random_base32(20);
 }
-std::string make_session_id() { return "session_" + random_base32(26); }
+std::string make_session_id() {
+  constexpr int digits = 9; // 45 bits of milliseconds: enough until 3084
+  auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(
+                std::chrono::system_clock::now().time_since_epoch())
+                .count();
+  std::string out = "session_";
+  for (int i = digits - 1; i >= 0; --i)
+    out += base32[static_cast<std::size_t>(ms >> (5 * i)) & 31];
+  return out + random_base32(17);
+}
 std::string make_message_id() { return "msg_" + random_base32(26); }
 std::string make_request_id() { return "req_" + random_base32(16); }
 std::string make_epoch() { return random_base32(8); }

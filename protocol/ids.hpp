@@ -25,7 +25,8 @@ bool valid_session_id(std::string_view id) noexcept;
 /// `task_<ms since epoch>_<20 or more random base-32 characters>`: sorts by time, cannot be
 /// guessed.
 std::string make_task_id(std::int64_t now_ms);
-/// `session_<26 random base-32 characters>`.
+/// `session_<26 base-32 characters>`: the time (9) and 17 random ones. Sorts by time, so that new
+/// sessions stand together in the store; cannot be guessed.
 std::string make_session_id();
 /// `msg_<26 random base-32 characters>`.
 std::string make_message_id();

@@ -64,9 +64,11 @@ connection::connection(const std::string& path) {
   check(rc, "open");
   sqlite3_busy_timeout(db, 5000);
   check(sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr), "configure");
-  script("PRAGMA journal_mode=WAL;"
+  script("PRAGMA page_size=4096;"
+         "PRAGMA journal_mode=WAL;"
          "PRAGMA synchronous=FULL;"
          "PRAGMA wal_autocheckpoint=0;"
+         "PRAGMA journal_size_limit=8388608;" // when the log begins anew
          "PRAGMA secure_delete=ON;"
          "PRAGMA temp_store=MEMORY;"
          "PRAGMA cache_size=-16384;");

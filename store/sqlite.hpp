@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -110,8 +111,10 @@ private:
   static int bind(sqlite3_stmt* s, int at, sqlite3_destructor_type, T v) {
     return sqlite3_bind_int64(s, at, static_cast<sqlite3_int64>(v));
   }
-  static int bind(sqlite3_stmt* s, int at, sqlite3_destructor_type, std::nullptr_t) {
-    return sqlite3_bind_null(s, at);
+  template <class T>
+  static int bind(sqlite3_stmt* s, int at, sqlite3_destructor_type keep,
+                  const std::optional<T>& v) {
+    return v ? bind(s, at, keep, *v) : sqlite3_bind_null(s, at);
   }
   static int bind(sqlite3_stmt* s, int at, sqlite3_destructor_type keep, std::string_view v) {
     return sqlite3_bind_text64(s, at, v.data() ? v.data() : "", v.size(), keep, SQLITE_UTF8);
@@ -121,7 +124,8 @@ private:
   }
 
   std::unique_ptr<sqlite3, closer> db_;
-  std::unordered_map<std::string_view, std::unique_ptr<sqlite3_stmt, closer>> statements_;
+  /// By the literal's address: the text is not looked at again.
+  std::unordered_map<const char*, std::unique_ptr<sqlite3_stmt, closer>> statements_;
 };
 
 } // namespace parlor::store::sqlite

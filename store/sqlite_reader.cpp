@@ -1,5 +1,9 @@
+// Sessions and tasks. Histories are in sqlite_reader_messages.cpp.
+
 #include "store/sqlite_reader.hpp"
 
+#include "store/snapshot.hpp"
+#include "store/task_id.hpp"
 #include "store/task_row.hpp"
 
 #include <algorithm>
@@ -8,92 +12,61 @@
 
 namespace parlor::store {
 
-namespace {
-
-constexpr auto from_the_newest = std::numeric_limits<std::int64_t>::max();
-
-#define PARLOR_SESSION_COLUMNS                                                                     \
-  "s.id, s.tenant, s.name, s.created_at, s.last_accessed, s.message_count, s.total_tokens, "       \
-  "s.question_count, "                                                                             \
-  "s.system_prompt, s.metadata, s.first_seq, s.last_seq, s.lease, "                                \
-  "(SELECT t.name FROM task t WHERE t.session = s.id AND t.ended_seq = 0 ORDER BY t.status DESC, " \
-  "t.id LIMIT 1)"
-
-stored_session read_session(const sqlite::rows& r) {
-  stored_session s;
-  s.key = {r.text(1), r.text(2)};
-  auto& v = s.view;
-  v.id = s.key.id;
-  v.created_at = r.integer(3);
-  v.last_accessed = r.integer(4);
-  v.message_count = r.integer(5);
-  v.total_tokens = r.integer(6);
-  v.question_count = r.integer(7);
-  s.system_prompt = r.text(8);
-  s.metadata = r.text(9);
-  s.first_seq = std::max<std::uint64_t>(r.number(10), 1);
-  v.last_seq = r.number(11);
-  s.lease = r.number(12);
-  v.active_task = r.text(13);
-  v.state = v.active_task.empty() ? "idle" : "running";
-  return s;
-}
-
-std::optional<std::int64_t> number_from(std::string_view text) {
-  std::int64_t n = 0;
-  auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), n);
-  if (ec != std::errc{} || end != text.data() + text.size())
-    return std::nullopt;
-  return n;
-}
-
-} // namespace
-
-/// One state of the store for several queries.
-class sqlite_reader::snapshot {
-public:
-  explicit snapshot(sqlite::connection& db) : db_{db} {
-    if (db_.in_transaction())
-      db_.script("ROLLBACK");
-    db_.run("BEGIN");
-  }
-  ~snapshot() {
-    try {
-      db_.run("COMMIT");
-    } catch (const sqlite::error&) { // the next one rolls back
-    }
-  }
-
-private:
-  sqlite::connection& db_;
-};
-
 sqlite_reader::sqlite_reader(const std::string& path, std::shared_ptr<void> keep)
     : keep_{std::move(keep)}, db_{path} {
   db_.script("PRAGMA query_only=ON");
 }
 
-std::optional<std::int64_t> sqlite_reader::session_id(const session_key& key) {
-  auto r = db_.query("SELECT id FROM session WHERE tenant = ? AND name = ?", key.tenant, key.id);
-  return r.next() ? std::optional{r.integer(0)} : std::nullopt;
-}
+// -- sessions
+// ---------------------------------------------------------------------------------------
 
-stored_task sqlite_reader::whole(std::int64_t id, stored_task t) {
-  if (t.ended_seq == 0)
-    for (auto r = db_.query("SELECT text, log FROM checkpoint WHERE task = ? ORDER BY id", id);
-         r.next();) {
-      t.text += r.text(0);
-      t.log += r.text(1);
+stored_session sqlite_reader::told(const session_row& s) {
+  stored_session out;
+  out.key = s.key;
+  auto& v = out.view;
+  v.id = s.key.id;
+  v.created_at = s.created_at;
+  v.last_accessed = s.last_accessed;
+  v.message_count = s.message_count;
+  v.total_tokens = s.total_tokens;
+  v.question_count = s.question_count;
+  v.last_seq = s.last_seq;
+  out.first_seq = std::max<std::uint64_t>(s.first_seq, 1);
+  out.lease = s.lease;
+  // The one that runs, or the one that has waited longest.
+  auto left = s.open_tasks;
+  for (auto id = s.last_task; id != 0 && left > 0;) {
+    auto r = db_.query("SELECT prev, name, started_seq FROM open_task WHERE id = ? AND session = ?",
+                       id, s.number);
+    if (r.next()) {
+      --left;
+      id = r.integer(0);
+      v.active_task = r.text(1);
+      if (r.integer(2) != 0)
+        break;
+      continue;
     }
-  complete_view(t);
-  return t;
+    auto e = db_.query("SELECT prev FROM ended_task WHERE id = ? AND session = ?", id, s.number);
+    id = e.next() ? e.integer(0) : 0;
+  }
+  v.state = v.active_task.empty() ? "idle" : "running";
+  return out;
 }
 
 std::optional<stored_session> sqlite_reader::find_session(const session_key& key) {
-  auto r = db_.query("SELECT " PARLOR_SESSION_COLUMNS
-                     " FROM session s WHERE s.tenant = ? AND s.name = ?",
+  snapshot one{db_};
+  auto row = find_session_row(db_, key);
+  if (!row)
+    return std::nullopt;
+  auto s = told(*row);
+  auto r = db_.query("SELECT system_prompt, metadata FROM session_text WHERE tenant = ? AND name = "
+                     "?",
                      key.tenant, key.id);
-  return r.next() ? std::optional{read_session(r)} : std::nullopt;
+  if (r.next()) {
+    s.system_prompt = r.text(0);
+    s.metadata = r.text(1);
+  }
+  return s;
 }
 
 session_image sqlite_reader::load_session(const session_key& key, std::size_t history_limit) {
@@ -107,43 +80,13 @@ session_image sqlite_reader::load_session(const session_key& key, std::size_t hi
     return image;
   }
   image.first_free_seq = image.session->lease + 1;
-  auto id = session_id(key).value();
-  image.history = messages(id, history_limit, from_the_newest).messages;
-  for (auto r = db_.query("SELECT " PARLOR_TASK_COLUMNS
-                          " FROM task WHERE session = ? AND ended_seq = 0 ORDER BY accepted_seq",
-                          id);
-       r.next();)
-    image.open_tasks.push_back(whole(r.integer(0), read_task_row(r)));
+  auto row = find_session_row(db_, key).value();
+  // A turn that is run again needs what was said, however long the history is.
+  image.history =
+      messages(row, std::max(history_limit, static_cast<std::size_t>(row.open_tasks)), newest(row))
+          .messages;
+  image.open_tasks = open_tasks(row);
   return image;
-}
-
-std::optional<stored_task> sqlite_reader::find_task(const std::string& tenant,
-                                                    const std::string& task) {
-  snapshot one{db_};
-  auto r = db_.query("SELECT " PARLOR_TASK_COLUMNS " FROM task WHERE name = ? AND tenant = ?", task,
-                     tenant);
-  if (!r.next())
-    return std::nullopt;
-  return whole(r.integer(0), read_task_row(r));
-}
-
-std::vector<stored_task> sqlite_reader::tasks_after(const session_key& key, std::uint64_t after,
-                                                    std::size_t limit) {
-  snapshot one{db_};
-  std::vector<stored_task> found;
-  auto id = session_id(key);
-  if (!id)
-    return found;
-  for (auto r = db_.query("SELECT " PARLOR_TASK_COLUMNS
-                          " FROM task WHERE session = ? AND (ended_seq = 0 OR "
-                          "ended_seq > ?) ORDER BY accepted_seq",
-                          *id, after);
-       found.size() < limit && r.next();) {
-    auto t = whole(r.integer(0), read_task_row(r));
-    if (t.view.last_seq > after)
-      found.push_back(std::move(t));
-  }
-  return found;
 }
 
 session_page sqlite_reader::list_sessions(const std::string& tenant, std::size_t limit,
@@ -151,74 +94,38 @@ session_page sqlite_reader::list_sessions(const std::string& tenant, std::size_t
   snapshot one{db_};
   session_page out;
   {
-    auto r = db_.query("SELECT count(*) FROM session WHERE tenant = ?", tenant);
+    auto r = db_.query("SELECT count(*) FROM session INDEXED BY session_recent WHERE tenant = ?",
+                       tenant);
     r.next();
     out.total = r.integer(0);
   }
-  auto at = from_the_newest;
-  auto id = from_the_newest;
+  auto at = std::numeric_limits<std::int64_t>::max();
+  auto number = at;
   if (auto dot = page.find('.'); dot != std::string::npos) {
-    auto a = number_from(std::string_view{page}.substr(0, dot));
-    auto b = number_from(std::string_view{page}.substr(dot + 1));
-    if (a && b) {
-      at = *a;
-      id = *b;
+    auto* end = page.data() + page.size();
+    std::int64_t a = 0;
+    std::int64_t n = 0;
+    if (std::from_chars(page.data(), page.data() + dot, a).ptr == page.data() + dot &&
+        std::from_chars(page.data() + dot + 1, end, n).ptr == end) {
+      at = a;
+      number = n;
     }
   }
-  auto r = db_.query("SELECT " PARLOR_SESSION_COLUMNS
-                     " FROM session s WHERE s.tenant = ? AND (s.last_accessed, s.id) < (?, ?) "
-                     "ORDER BY s.last_accessed DESC, s.id DESC LIMIT ?",
-                     tenant, at, id, limit + 1);
-  while (r.next()) {
-    if (out.sessions.size() == limit) {
-      out.next_cursor = std::to_string(at) + "." + std::to_string(id);
-      break;
-    }
-    out.sessions.push_back(read_session(r).view);
-    id = r.integer(0);
-    at = r.integer(4);
+  std::vector<session_row> found;
+  for (auto r = db_.query("SELECT " PARLOR_SESSION_COLUMNS
+                          " FROM session WHERE tenant = ? AND (last_accessed, number) < (?, ?) "
+                          "ORDER BY last_accessed DESC, number DESC LIMIT ?",
+                          tenant, at, number, limit + 1);
+       r.next();)
+    found.push_back(read_session_row(r));
+  if (found.size() > limit) {
+    found.pop_back();
+    out.next_cursor =
+        std::to_string(found.back().last_accessed) + "." + std::to_string(found.back().number);
   }
+  for (auto& s : found)
+    out.sessions.push_back(told(s).view);
   return out;
-}
-
-message_page sqlite_reader::messages(std::int64_t session, std::size_t limit, std::int64_t before) {
-  message_page out;
-  auto r = db_.query("SELECT id, msg_id, role, content, extra, task, at, partial FROM message "
-                     "WHERE session = ? AND id < ? ORDER BY id DESC LIMIT ?",
-                     session, before, limit + 1);
-  std::int64_t oldest = 0;
-  while (r.next()) {
-    if (out.messages.size() == limit) {
-      out.next_before = std::to_string(oldest);
-      break;
-    }
-    oldest = r.integer(0);
-    out.messages.push_back({r.text(1),
-                            {static_cast<role>(r.integer(2)), r.text(3), r.text(4)},
-                            r.text(5),
-                            r.integer(6),
-                            r.integer(7) != 0});
-  }
-  std::reverse(out.messages.begin(), out.messages.end());
-  return out;
-}
-
-std::optional<message_page> sqlite_reader::list_messages(const session_key& key, std::size_t limit,
-                                                         const std::string& before) {
-  snapshot one{db_};
-  auto id = session_id(key);
-  if (!id)
-    return std::nullopt;
-  auto from = from_the_newest;
-  if (!before.empty()) {
-    if (auto row = number_from(before)) {
-      from = *row;
-    } else {
-      auto r = db_.query("SELECT id FROM message WHERE session = ? AND msg_id = ?", *id, before);
-      from = r.next() ? r.integer(0) : 0; // a message that is not there has nothing before it
-    }
-  }
-  return messages(*id, limit, from);
 }
 
 std::int64_t sqlite_reader::count_sessions() {
@@ -229,31 +136,119 @@ std::int64_t sqlite_reader::count_sessions() {
 
 std::vector<session_key> sqlite_reader::unfinished_sessions() {
   std::vector<session_key> found;
-  for (auto r = db_.query("SELECT tenant, name FROM session WHERE id IN (SELECT session FROM task "
-                          "WHERE ended_seq = 0) ORDER BY id");
+  for (auto r = db_.query("SELECT DISTINCT tenant, session_name FROM open_task ORDER BY id");
        r.next();)
     found.push_back({r.text(0), r.text(1)});
   return found;
 }
 
 std::vector<session_key> sqlite_reader::idle_sessions(std::int64_t moment, std::size_t limit) {
-  std::vector<session_key> found;
-  for (auto r = db_.query(
-           "SELECT s.tenant, s.name FROM session s WHERE s.last_accessed < ? AND NOT EXISTS "
-           "(SELECT 1 FROM task t WHERE t.session = s.id AND t.ended_seq = 0) "
-           "ORDER BY s.last_accessed LIMIT ?",
-           moment, limit);
+  snapshot one{db_};
+  // An index over all tenants would be written by every turn; there are only a few of them.
+  std::vector<std::string> tenants;
+  for (auto r = db_.query("WITH RECURSIVE t(tenant) AS (SELECT min(tenant) FROM session UNION ALL "
+                          "SELECT (SELECT min(s.tenant) FROM session s WHERE s.tenant > t.tenant) "
+                          "FROM t WHERE t.tenant IS NOT NULL) SELECT tenant FROM t WHERE tenant IS "
+                          "NOT NULL");
        r.next();)
-    found.push_back({r.text(0), r.text(1)});
+    tenants.push_back(r.text(0));
+  std::vector<std::pair<std::int64_t, session_key>> found;
+  for (auto& tenant : tenants)
+    for (auto r = db_.query("SELECT last_accessed, name FROM session WHERE tenant = ? AND "
+                            "last_accessed < ? AND open_tasks = 0 ORDER BY last_accessed LIMIT ?",
+                            tenant, moment, limit);
+         r.next();)
+      found.emplace_back(r.integer(0), session_key{tenant, r.text(1)});
+  std::sort(found.begin(), found.end());
+  found.resize(std::min(found.size(), limit));
+  std::vector<session_key> keys;
+  for (auto& [at, key] : found)
+    keys.push_back(std::move(key));
+  return keys;
+}
+
+// -- tasks
+// ------------------------------------------------------------------------------------------
+
+std::vector<stored_task> sqlite_reader::open_tasks(const session_row& s) {
+  std::vector<stored_task> found;
+  auto left = s.open_tasks;
+  for (auto id = s.last_task; id != 0 && left > 0;) {
+    auto t = task_row_at(db_, id, true);
+    if (!t || t->session != s.number)
+      break;
+    id = t->prev;
+    if (t->task.ended_seq != 0)
+      continue;
+    --left;
+    complete_view(t->task);
+    found.push_back(std::move(t->task));
+  }
+  std::reverse(found.begin(), found.end());
+  return found;
+}
+
+std::optional<stored_task> sqlite_reader::find_task(const std::string& tenant,
+                                                    const std::string& task) {
+  snapshot one{db_};
+  auto t = find_task_row(db_, task);
+  if (!t || t->task.key.tenant != tenant)
+    return std::nullopt;
+  complete_view(t->task);
+  return std::move(t->task);
+}
+
+std::vector<stored_task> sqlite_reader::tasks_after(const session_key& key, std::uint64_t after,
+                                                    std::size_t limit) {
+  snapshot one{db_};
+  std::vector<stored_task> found;
+  auto s = find_session_row(db_, key);
+  if (!s)
+    return found;
+  std::vector<std::int64_t> ids; // newest first
+  for (auto id = s->last_task; id != 0;) {
+    if (auto r =
+            db_.query("SELECT prev FROM open_task WHERE id = ? AND session = ?", id, s->number);
+        r.next()) {
+      ids.push_back(id);
+      id = r.integer(0);
+      continue;
+    }
+    auto r = db_.query("SELECT prev, ended_seq, settled FROM ended_task WHERE id = ? AND session = "
+                       "?",
+                       id, s->number);
+    if (!r.next())
+      break; // pruned, and all before it
+    auto seen = r.number(1) <= after;
+    if (seen && r.integer(2) != 0)
+      break; // and all that were accepted before had ended by then
+    if (!seen)
+      ids.push_back(id);
+    id = r.integer(0);
+  }
+  for (auto id = ids.rbegin(); id != ids.rend() && found.size() < limit; ++id) {
+    auto t = task_row_at(db_, *id, true);
+    if (!t)
+      continue;
+    complete_view(t->task);
+    if (t->task.view.last_seq > after)
+      found.push_back(std::move(t->task));
+  }
   return found;
 }
 
 std::vector<usage_recorded> sqlite_reader::usage_of(const std::string& task) {
+  snapshot one{db_};
   std::vector<usage_recorded> found;
-  for (auto r = db_.query(
-           "SELECT attempt, model, at, prompt_tokens, completion_tokens, exact, error FROM usage "
-           "WHERE task = ? ORDER BY attempt, id",
-           task);
+  auto t = find_task_row(db_, task);
+  if (!t)
+    return found;
+  for (auto r = db_.query("SELECT attempt, model, at, prompt_tokens, completion_tokens, exact, "
+                          "error FROM attempt WHERE task = ?1 UNION ALL SELECT last_attempt, "
+                          "model, last_at, last_prompt_tokens, last_completion_tokens, "
+                          "last_exact, last_error FROM ended_task WHERE id = ?1 AND "
+                          "last_attempt > 0 ORDER BY 1",
+                          t->id);
        r.next();)
     found.push_back({task,
                      r.small(0),

@@ -1,6 +1,7 @@
 #pragma once
 // A connection that only reads. One thread at a time, not necessarily the writer's.
 
+#include "store/session_row.hpp"
 #include "store/sqlite.hpp"
 #include "store/store.hpp"
 
@@ -26,10 +27,17 @@ public:
   std::vector<usage_recorded> usage_of(const std::string& task) override;
 
 private:
-  class snapshot;
-  std::optional<std::int64_t> session_id(const session_key& key);
-  message_page messages(std::int64_t session, std::size_t limit, std::int64_t before);
-  stored_task whole(std::int64_t id, stored_task t);
+  /// A message that a page ends before.
+  struct place {
+    std::int64_t row = 0;         // of the newest stored message that may be shown
+    std::uint64_t open_below = 0; // questions of open tasks that were accepted below this
+  };
+  static place newest(const session_row& s) { return {s.last_message, ~std::uint64_t{0}}; }
+  stored_session told(const session_row& s);
+  std::vector<stored_task> open_tasks(const session_row& s);
+  std::int64_t row_before(const session_row& s, const std::string& msg_id);
+  place place_of(const session_row& s, const std::string& before);
+  message_page messages(const session_row& s, std::size_t limit, place from);
 
   std::shared_ptr<void> keep_;
   sqlite::connection db_;

@@ -2,10 +2,12 @@
 // The one connection that writes, and that moves the write-ahead log into the file. One thread at a
 // time.
 
+#include "store/session_row.hpp"
 #include "store/sqlite.hpp"
 #include "store/store.hpp"
 
 #include <functional>
+#include <random>
 
 namespace parlor::store {
 
@@ -21,29 +23,47 @@ public:
   void checkpoint() override;
 
 private:
-  template <class F>
-  void transaction(F&& body);
+  void transaction(const std::function<void()>& body);
+  void move_log(bool truncate);
   group_result record(const fact_group& group);
   std::optional<group_result> known(const idempotency& once, std::int64_t at);
-  std::optional<std::int64_t> session_id(const session_key& key);
-  std::int64_t session_made(const session_key& key, std::int64_t at, const std::string& prompt,
+
+  // A group is about one session, as a rule: its row is read once, changed here and written once.
+  session_row* session(const session_key& key);
+  session_row& session_made(const session_key& key, std::int64_t at, const std::string& prompt,
                             const std::string& metadata);
+  void session_used(session_row& s, std::int64_t at);
+  void put_session();
+  void forget_session();
 
-  void on(const session_opened& f);
-  void on(const seq_leased& f);
-  void on(const key_probed&) {}
-  void on(const task_accepted& f);
-  void on(const task_started& f);
-  void on(const task_checkpoint& f);
-  void on(const task_ended& f);
-  void on(const usage_recorded& f);
-  void on(const session_removed& f);
+  std::int64_t free_task_id(const std::string& name);
+  void remove_messages(std::int64_t last, std::int64_t session);
+  void remove_task(std::int64_t id, const std::string& name, const std::string& key);
+  std::int64_t remove_tasks(std::int64_t last, std::int64_t session, bool ended_too);
+  std::size_t prune_tasks(std::int64_t before, std::size_t limit);
+  std::size_t prune_expired(std::int64_t before, std::size_t limit);
+  std::size_t prune_keys(std::int64_t before, std::size_t limit);
 
-  std::string wal_path_;
+  void on(const session_opened& f, const fact_group&);
+  void on(const seq_leased& f, const fact_group&);
+  void on(const key_probed&, const fact_group&) {}
+  void on(const task_accepted& f, const fact_group& group);
+  void on(const task_started& f, const fact_group& group);
+  void on(const task_checkpoint& f, const fact_group&);
+  void on(const task_ended& f, const fact_group& group);
+  void on(const usage_recorded& f, const fact_group& group);
+  void on(const session_removed& f, const fact_group&);
+
   std::function<void()> on_close_;
   sqlite::connection db_;
-  int wal_frames_ = 0;   // in the log after the last commit
-  bool removed_ = false; // texts were removed: they are still in the log
+  std::mt19937_64 dice_{std::random_device{}()}; // numbers of sessions
+  std::optional<session_row> session_;           // of the group under way
+  bool session_new_ = false;                     // has no row yet
+  bool session_changed_ = false;
+  bool session_moved_ = false; // was used: its place in the index changes
+  int wal_frames_ = 0;         // in the log after the last commit
+  int wal_moved_ = 0;          // of those, are in the file
+  bool removed_ = false;       // texts were removed: they are still in the log
   bool broken_ = false;
 };
 

@@ -1,47 +1,98 @@
 #include "store/task_row.hpp"
 
 #include "protocol/task_log.hpp"
+#include "store/task_id.hpp"
 
 #include <algorithm>
 
 namespace parlor::store {
 
-stored_task read_task_row(const sqlite::rows& r) {
-  stored_task t;
-  t.view.id = r.text(1);
-  t.key = {r.text(2), r.text(3)};
+namespace {
+
+#define PARLOR_TASK_COLUMNS                                                                        \
+  "id, prev, session, name, tenant, session_name, accepted_at, started_at, accepted_seq, "         \
+  "started_seq, message_id, model, temperature, max_tokens, response_format, passthrough, script"
+#define PARLOR_END_COLUMNS                                                                         \
+  "status, ended_at, ended_seq, error, detail, answer_id, finish_reason, prompt_tokens, "          \
+  "completion_tokens, exact, attempts, history_dropped, content, text, log"
+
+task_row read_common(const sqlite::rows& r) {
+  task_row row{r.integer(0), r.integer(1), r.integer(2), {}};
+  auto& t = row.task;
+  t.view.id = r.text(3);
+  t.key = {r.text(4), r.text(5)};
   t.view.session = t.key.id;
-  t.view.status = static_cast<task_status>(r.integer(4));
-  t.view.created_at = r.integer(5);
-  t.started_at = r.integer(6);
-  t.ended_at = r.integer(7);
+  t.view.created_at = r.integer(6);
+  t.started_at = r.integer(7);
   t.accepted_seq = r.number(8);
   t.started_seq = r.number(9);
-  t.ended_seq = r.number(10);
-  t.message_id = r.text(11);
-  t.settings.model = t.view.model = r.text(12);
-  t.settings.temperature = r.text(13);
-  if (!r.null(14))
-    t.settings.max_tokens = r.integer(14);
-  t.settings.response_format = r.text(15);
-  t.settings.passthrough = r.text(16);
-  t.settings.script = r.text(17);
-  t.text = r.text(28);
-  t.log = r.text(29);
-  if (t.ended_seq != 0) {
-    auto end = std::make_shared<outcome>();
-    end->status = t.view.status;
-    end->error = errc_from_name(r.text(18));
-    end->detail = r.text(19);
-    end->message_id = r.text(20);
-    end->finish_reason = r.text(21);
-    end->used = {r.integer(22), r.integer(23), r.integer(24) != 0};
-    end->attempts = r.small(25);
-    end->history_dropped = r.small(26);
-    end->content = r.null(27) ? t.text : r.text(27);
-    t.view.end = std::move(end);
+  t.view.status = t.started_seq == 0 ? task_status::pending : task_status::running;
+  t.message_id = r.text(10);
+  t.settings.model = t.view.model = r.text(11);
+  t.settings.temperature = r.text(12);
+  if (!r.null(13))
+    t.settings.max_tokens = r.integer(13);
+  t.settings.response_format = r.text(14);
+  t.settings.passthrough = r.text(15);
+  t.settings.script = r.text(16);
+  return row;
+}
+
+task_row read_open(sqlite::connection& db, const sqlite::rows& r) {
+  auto row = read_common(r);
+  for (auto c = db.query("SELECT text, log FROM checkpoint WHERE task = ? ORDER BY n", row.id);
+       c.next();) {
+    row.task.text += c.text(0);
+    row.task.log += c.text(1);
   }
-  return t;
+  return row;
+}
+
+task_row read_ended(const sqlite::rows& r) {
+  auto row = read_common(r);
+  auto& t = row.task;
+  t.view.status = static_cast<task_status>(r.integer(17));
+  t.ended_at = r.integer(18);
+  t.ended_seq = r.number(19);
+  t.text = r.text(30);
+  t.log = r.text(31);
+  auto end = std::make_shared<outcome>();
+  end->status = t.view.status;
+  end->error = errc_from_name(r.text(20));
+  end->detail = r.text(21);
+  end->message_id = r.text(22);
+  end->finish_reason = r.text(23);
+  end->used = {r.integer(24), r.integer(25), r.integer(26) != 0};
+  end->attempts = r.small(27);
+  end->history_dropped = r.small(28);
+  end->content = r.null(29) ? t.text : r.text(29);
+  t.view.end = std::move(end);
+  return row;
+}
+
+} // namespace
+
+std::optional<task_row> find_task_row(sqlite::connection& db, std::string_view name) {
+  auto ids = task_ids_of(name);
+  if (auto r = db.query("SELECT " PARLOR_TASK_COLUMNS
+                        " FROM open_task WHERE id BETWEEN ? AND ? AND name = ?",
+                        ids.first, ids.last, name);
+      r.next())
+    return read_open(db, r);
+  auto r = db.query("SELECT " PARLOR_TASK_COLUMNS ", " PARLOR_END_COLUMNS
+                    " FROM ended_task WHERE id BETWEEN ? AND ? AND name = ?",
+                    ids.first, ids.last, name);
+  return r.next() ? std::optional{read_ended(r)} : std::nullopt;
+}
+
+std::optional<task_row> task_row_at(sqlite::connection& db, std::int64_t id, bool open) {
+  if (open)
+    if (auto r = db.query("SELECT " PARLOR_TASK_COLUMNS " FROM open_task WHERE id = ?", id);
+        r.next())
+      return read_open(db, r);
+  auto r = db.query(
+      "SELECT " PARLOR_TASK_COLUMNS ", " PARLOR_END_COLUMNS " FROM ended_task WHERE id = ?", id);
+  return r.next() ? std::optional{read_ended(r)} : std::nullopt;
 }
 
 void complete_view(stored_task& t) {

@@ -1,24 +1,25 @@
 #pragma once
-// How a row of the table of tasks is read.
+// How the row of a task is read, from the table of open tasks and from that of ended ones.
 
 #include "store/sqlite.hpp"
 #include "store/store.hpp"
 
 namespace parlor::store {
 
-/// What to select, in the order that read_task_row expects.
-#define PARLOR_TASK_COLUMNS                                                                        \
-  "id, name, tenant, session_name, status, accepted_at, started_at, ended_at, accepted_seq, "      \
-  "started_seq, ended_seq, "                                                                       \
-  "message_id, model, temperature, max_tokens, response_format, passthrough, script, error, "      \
-  "detail, answer_id, "                                                                            \
-  "finish_reason, prompt_tokens, completion_tokens, exact, attempts, history_dropped, content, "   \
-  "text, log"
+/// A task, and where its session's chain of tasks goes on.
+struct task_row {
+  std::int64_t id = 0;
+  std::int64_t prev = 0;    // 0: none
+  std::int64_t session = 0; // number
+  stored_task task;         // its view lacks what complete_view adds
+};
 
-/// The row's own columns; the view lacks what complete_view adds.
-stored_task read_task_row(const sqlite::rows& r);
+/// Nothing if there is no such row. Of an open task the text and log of its checkpoints are there.
+std::optional<task_row> find_task_row(sqlite::connection& db, std::string_view name);
+/// `open`: it may be an open task; else only the ended ones are looked at.
+std::optional<task_row> task_row_at(sqlite::connection& db, std::int64_t id, bool open);
 
-/// Fills the view from the text and log, which by now hold those of the checkpoints too.
+/// Fills the view from the text and log.
 void complete_view(stored_task& t);
 
 } // namespace parlor::store

@@ -2,6 +2,8 @@
 
 #include "fixture.hpp"
 
+#include "store/task_id.hpp"
+
 using namespace parlor;
 using namespace parlor::store;
 using namespace parlor::store::test;
@@ -62,4 +64,68 @@ TEST_CASE_METHOD(fixture, "pruning is bounded and says when there is more", "[st
   CHECK(r->usage_of("t0").empty());
   CHECK(r->find_task("", "open"));
   CHECK(r->load_session({"", "s0"}, 10).history.size() == 2); // the history stays with its session
+}
+
+TEST_CASE_METHOD(fixture, "pruning passes over what ended late, and what it left behind is found",
+                 "[store]") {
+  session_key key{"", "s"};
+  std::vector<fact_group> groups;
+  auto name = [](int at) { return "task_" + std::to_string(at) + "_x"; };
+  for (int i = 0; i < 4; ++i)
+    groups.push_back({accepted(key, name(1000 + i), 1000 + i, static_cast<std::uint64_t>(i) + 1)});
+  apply(groups);
+  // In another order, the first one much later.
+  apply({{usage_recorded{name(1001), 1, "m", 1500, {}, errc::internal}},
+         {ended(key, name(1001), 2000, 10)},
+         {ended(key, name(1003), 2001, 11)},
+         {ended(key, name(1002), 2002, 12)},
+         {ended(key, name(1000), 9000, 13)}});
+  auto later = r->tasks_after(key, 11, 10);
+  REQUIRE(later.size() == 2);
+  CHECK(later[0].view.id == name(1000));
+  CHECK(later[1].view.id == name(1002));
+  CHECK(r->tasks_after(key, 9, 10).size() == 4);
+  CHECK(r->tasks_after(key, 13, 10).empty());
+  CHECK(w->prune(3000, 0, 10) == 3);
+  CHECK(w->prune(3000, 0, 10) == 0);
+  CHECK(r->find_task("", name(1000)));
+  CHECK_FALSE(r->find_task("", name(1001)));
+  CHECK(r->usage_of(name(1001)).empty());
+  CHECK(r->load_session(key, 10).history.size() == 8);
+  apply({turn(key, name(5000), 10000, 20)});
+  CHECK(r->tasks_after(key, 13, 10).size() == 1);
+  CHECK(w->prune(20000, 0, 10) == 2);
+  apply({{session_removed{key, 30000, false}}});
+  CHECK(r->count_sessions() == 0);
+}
+
+TEST_CASE_METHOD(fixture, "names whose rows would be the same are told apart", "[store]") {
+  auto id = task_ids_of("task_5_x").first;
+  std::vector<std::string> alike{"task_5_x"};
+  for (int i = 0; alike.size() < 3; ++i)
+    if (auto n = "task_5_" + std::to_string(i); task_ids_of(n).first == id)
+      alike.push_back(n);
+  for (std::size_t i = 0; i < alike.size(); ++i)
+    apply({turn({"", "s" + std::to_string(i)}, alike[i], 5, 1, "hello", alike[i])});
+  for (auto& n : alike)
+    CHECK(r->find_task("", n)->view.text == n);
+  CHECK_FALSE(r->find_task("", "task_5_none"));
+  apply({{session_removed{{"", "s0"}, 6, false}}}); // the first of them leaves a gap
+  CHECK_FALSE(r->find_task("", alike[0]));
+  CHECK(r->find_task("", alike[2])->view.text == alike[2]);
+  apply({turn({"", "again"}, alike[0], 7, 1, "hello", "anew")});
+  CHECK(r->find_task("", alike[0])->view.text == "anew");
+  CHECK_THROWS_AS(apply({turn({"", "twice"}, alike[1], 8, 1)}), store_error);
+}
+
+TEST_CASE("rows of tasks are in order of time", "[store]") {
+  CHECK(task_ids_of("task_1758000000001_aaaa").first > task_ids_of("task_1758000000000_zzzz").last);
+  CHECK(task_ids_of("task_1758000000000_zzzz").last < task_ids_before(1758000000001));
+  CHECK(task_ids_of("task_1758000000000_zzzz").first >= task_ids_before(1758000000000) - 16);
+  for (auto* odd :
+       {"", "t", "task_", "task__x", "task_-5_x", "task_5", "task_99999999999999999_x"}) {
+    CAPTURE(odd);
+    CHECK(task_ids_of(odd).first > 0);
+    CHECK(task_ids_of(odd).last < task_ids_before(0));
+  }
 }

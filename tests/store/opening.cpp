@@ -62,6 +62,20 @@ TEST_CASE_METHOD(fixture, "a newer schema is refused", "[store]") {
   CHECK_THROWS_WITH(open(), Contains("newer"));
 }
 
+TEST_CASE_METHOD(fixture, "the schema from before the first release is refused, not misread",
+                 "[store]") {
+  apply({turn({"", "s"}, "t", 1, 1)});
+  auto epoch = disk->epoch();
+  reopen(); // a present one is taken as it is
+  CHECK(disk->epoch() == epoch);
+  CHECK(r->find_task("", "t"));
+  close();
+  sql(dir.db(), "PRAGMA user_version=1");
+  CHECK_THROWS_WITH(open(), Contains("before the first release"));
+  sql(dir.db(), "PRAGMA user_version=2");
+  CHECK_NOTHROW(open());
+}
+
 TEST_CASE("what is not a store is refused", "[store]") {
   folder dir;
   CHECK_THROWS_AS(open_sqlite(":memory:"), std::runtime_error);

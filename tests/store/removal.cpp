@@ -70,3 +70,37 @@ TEST_CASE_METHOD(fixture, "numbers of removed sessions are not used again", "[st
   apply({{session_removed{{"", "unknown"}, 4, false}}});
   CHECK(r->load_session({"", "unknown"}, 1).first_free_seq == 102);
 }
+
+TEST_CASE_METHOD(fixture, "deleting a name takes along what expired sessions of it left",
+                 "[store]") {
+  auto first = turn(key, "t1", 1, 1);
+  std::get<task_accepted>(first[2]).once = {"scope:k", "same"};
+  apply({first,
+         {usage_recorded{"t1", 1, "m", 3, {}, errc::none}},
+         turn(key, "t2", 5, 10),
+         {session_removed{key, 20, true}}});
+  auto again = accepted({"", "other"}, "t9", 30, 1, "hello", {"scope:k", "same"});
+  CHECK(apply({{again}})[0].what == group_result::kind::duplicate); // t1 can still be read
+  apply({{session_removed{key, 40, false}}});                       // no session has that name now
+  CHECK_FALSE(r->find_task("", "t1"));
+  CHECK_FALSE(r->find_task("", "t2"));
+  CHECK(r->usage_of("t1").empty());
+  CHECK(apply({{again}})[0].what == group_result::kind::durable);
+  CHECK(slurp(dir.db() + "-wal").find("scope:k") != std::string::npos);
+}
+
+TEST_CASE_METHOD(fixture, "expiry takes open tasks along, between ended ones too", "[store]") {
+  apply({turn(key, "t1", 1, 1),
+         {accepted(key, "open1", 4, 10)},
+         turn(key, "t2", 5, 11),
+         {accepted(key, "open2", 8, 20), usage_recorded{"open2", 1, "m", 9, {}, errc::internal}},
+         {session_removed{key, 30, true}}});
+  CHECK(r->find_task("", "t1"));
+  CHECK(r->find_task("", "t2"));
+  CHECK_FALSE(r->find_task("", "open1"));
+  CHECK_FALSE(r->find_task("", "open2"));
+  CHECK(r->unfinished_sessions().empty());
+  apply({{session_removed{key, 40, false}}});
+  CHECK_FALSE(r->find_task("", "t1"));
+  CHECK_FALSE(r->find_task("", "t2"));
+}

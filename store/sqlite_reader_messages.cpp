@@ -1,0 +1,125 @@
+// Histories: the messages of ended turns, and after them the questions of open ones.
+
+#include "store/sqlite_reader.hpp"
+
+#include "store/snapshot.hpp"
+
+#include <algorithm>
+#include <charconv>
+
+namespace parlor::store {
+
+namespace {
+
+// What the cursor of a page says of the question of an open task, which has no row among the
+// messages yet: this and the number of its acceptance. Rows are below it.
+constexpr std::uint64_t open_base = 500'000'000'000'000'000;
+
+history_message read_message(const sqlite::rows& r) {
+  return {r.text(0),
+          {static_cast<role>(r.integer(1)), r.text(2), r.text(3)},
+          r.text(4),
+          r.integer(5),
+          r.integer(6) != 0};
+}
+
+} // namespace
+
+/// The message before that one, 0 if there is none.
+std::int64_t sqlite_reader::row_before(const session_row& s, const std::string& msg_id) {
+  for (auto id = s.last_message; id != 0;) {
+    auto r =
+        db_.query("SELECT prev, msg_id FROM message WHERE id = ? AND session = ?", id, s.number);
+    if (!r.next())
+      return 0;
+    id = r.integer(0);
+    if (r.text(1) == msg_id)
+      return id;
+  }
+  return 0;
+}
+
+sqlite_reader::place sqlite_reader::place_of(const session_row& s, const std::string& before) {
+  std::uint64_t n = 0;
+  auto* end = before.data() + before.size();
+  auto [stop, error] = std::from_chars(before.data(), end, n);
+  if (error == std::errc{} && stop == end && n < open_base) {
+    auto r = db_.query("SELECT prev FROM message WHERE id = ? AND session = ?", n, s.number);
+    return {r.next() ? r.integer(0) : 0, 0}; // what is not there has nothing before it
+  }
+  auto by_number = error == std::errc{} && stop == end;
+  auto left = s.open_tasks;
+  for (auto id = s.last_task; id != 0;) {
+    auto o = db_.query("SELECT prev, accepted_seq, message_id FROM open_task WHERE id = ? AND "
+                       "session = ?",
+                       id, s.number);
+    auto e = db_.query("SELECT prev, accepted_seq, message_id FROM ended_task WHERE id = ? AND "
+                       "session = ?",
+                       id, s.number);
+    auto open = o.next();
+    if (!open && !e.next())
+      break;
+    auto& r = open ? o : e;
+    if (by_number ? r.number(1) == n - open_base : open && r.text(2) == before)
+      return {open ? s.last_message : row_before(s, r.text(2)), r.number(1)};
+    left -= open;
+    if (!by_number && left <= 0)
+      break; // it is not the question of an open task
+    id = r.integer(0);
+  }
+  return {by_number ? 0 : row_before(s, before), 0};
+}
+
+/// The newest that are before that place, oldest first.
+message_page sqlite_reader::messages(const session_row& s, std::size_t limit, place from) {
+  message_page out;
+  std::string oldest;
+  auto more = false;
+  auto add = [&](const sqlite::rows& r, std::uint64_t cursor) {
+    if (out.messages.size() == limit) {
+      more = true;
+      return false;
+    }
+    out.messages.push_back(read_message(r));
+    oldest = std::to_string(cursor);
+    return true;
+  };
+  auto left = s.open_tasks;
+  for (auto id = s.last_task; id != 0 && left > 0 && !more;) {
+    auto r = db_.query("SELECT message_id, role, said, extra, name, accepted_at, 0, prev, "
+                       "accepted_seq FROM open_task WHERE id = ? AND session = ?",
+                       id, s.number);
+    if (r.next()) {
+      --left;
+      if (r.number(8) < from.open_below)
+        add(r, open_base + r.number(8));
+      id = r.integer(7);
+      continue;
+    }
+    auto e = db_.query("SELECT prev FROM ended_task WHERE id = ? AND session = ?", id, s.number);
+    id = e.next() ? e.integer(0) : 0;
+  }
+  for (auto id = from.row; id != 0 && !more;) {
+    auto r = db_.query("SELECT msg_id, role, content, extra, task, at, partial, prev FROM message "
+                       "WHERE id = ? AND session = ?",
+                       id, s.number);
+    if (!r.next() || !add(r, static_cast<std::uint64_t>(id)))
+      break;
+    id = r.integer(7);
+  }
+  if (more)
+    out.next_before = oldest;
+  std::reverse(out.messages.begin(), out.messages.end());
+  return out;
+}
+
+std::optional<message_page> sqlite_reader::list_messages(const session_key& key, std::size_t limit,
+                                                         const std::string& before) {
+  snapshot one{db_};
+  auto s = find_session_row(db_, key);
+  if (!s)
+    return std::nullopt;
+  return messages(*s, limit, before.empty() ? newest(*s) : place_of(*s, before));
+}
+
+} // namespace parlor::store
