@@ -273,8 +273,16 @@ int serve(const settings& config) {
     };
     stop.async_wait(on_signal);
     auto shown = host.find(':') == std::string::npos ? host : '[' + host + ']';
-    print_welcome(config, "http://" + shown + ':' + std::to_string(server->port()));
-    log(log_level::info, "started", {{"listen", config.server.listen}});
+    auto base = "http://" + shown + ':' + std::to_string(server->port());
+    if (logs_as_text()) // else every line is JSON
+      print_welcome(config, base);
+    log(log_level::info, "started",
+        {{"version", version()},
+         {"listen", config.server.listen},
+         {"url", base},
+         {"model", config.models.front().name},
+         {"provider", config.models.front().provider},
+         {"store", config.store.path}});
 
     {
       std::unique_lock lock{mutex};

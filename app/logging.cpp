@@ -120,6 +120,8 @@ void start_logging(std::string_view format, std::string_view level) {
   set_notice_sink(&log);
 }
 
+bool logs_as_text() noexcept { return the_sink().text; }
+
 void flush_logs() { the_sink().logger->flush(); }
 
 bool logs(log_level level) noexcept {

@@ -11,6 +11,8 @@ namespace parlor {
 /// Once, at the start, before other threads; from then on every notice() is logged, too. `format`:
 /// auto (text on a terminal), text or json; `level`: trace debug info warn error off.
 void start_logging(std::string_view format, std::string_view level);
+/// As start_logging() decided.
+bool logs_as_text() noexcept;
 /// Writes out what is buffered; before the process ends.
 void flush_logs();
 bool logs(log_level level) noexcept;

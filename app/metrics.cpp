@@ -114,11 +114,12 @@ void add_http(metrics_page& p, const http::server_stats& web) {
   auto& answers =
       p.add("parlor_http_responses_total",
             "Answers by route and class of status; none: the client went before.", type::Counter);
-  each([&](std::size_t i, const char*, const char* route) {
+  each([&](std::size_t i, const char* method, const char* route) {
     for (std::size_t c = 0; c < std::size(classes); ++c)
       if (classes[c] != nullptr)
-        metrics_page::add(answers, took[i].by_class[c],
-                          {{"http_route", route}, {"status", classes[c]}});
+        metrics_page::add(
+            answers, took[i].by_class[c],
+            {{"http_request_method", method}, {"http_route", route}, {"status", classes[c]}});
   });
 }
 

@@ -23,11 +23,12 @@ constexpr std::chrono::seconds drain_time{1};
 struct shared_options {
   std::string url;
   std::string name;
+  std::string key;
   std::string authorities;       // a file of certificates, or empty for the system's
   curl_slist* headers = nullptr; // read only once made, so shared by all requests
 
   explicit shared_options(const openai_options& o)
-      : url{o.base_url}, name{o.name}, authorities{certificate_authorities()} {
+      : url{o.base_url}, name{o.name}, key{o.api_key}, authorities{certificate_authorities()} {
     while (url.ends_with('/'))
       url.pop_back();
     url += "/chat/completions";
@@ -128,7 +129,21 @@ private:
     return type ? type : "";
   }
 
+  /// A provider's word for what went wrong may be one of the prompt's or the key: then it is not
+  /// passed on.
+  void hush(call_failed& f) const {
+    auto colon = f.detail.rfind(": ");
+    if (colon == std::string::npos)
+      return;
+    auto word = std::string_view{f.detail}.substr(colon + 2);
+    if (body_.find(word) != std::string::npos || shared_->key.find(word) != std::string::npos ||
+        (!shared_->key.empty() && word.find(shared_->key) != word.npos))
+      f.detail.resize(colon);
+  }
+
   void emit(call_event e) {
+    if (auto* failed = std::get_if<call_failed>(&e))
+      hush(*failed);
     if (sink_ && !cancelled_)
       sink_(std::move(e));
   }

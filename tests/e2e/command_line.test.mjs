@@ -29,7 +29,7 @@ function refused(code, wanted, args, env) {
 }
 
 test('the welcome says where to go, and its curl line works when pasted', async () => {
-  const server = await startParlor();
+  const server = await startParlor({ PARLOR_LOG_FORMAT: 'text' });
   try {
     assert.match(server.output, new RegExp(`listening +${server.url}\n`));
     const [, page] = /API page +(\S+)\n/.exec(server.output);
@@ -44,7 +44,7 @@ test('the welcome says where to go, and its curl line works when pasted', async 
 });
 
 test('and with a key', async () => {
-  const server = await startParlor({ PARLOR_SERVER_KEY: 'a-key-for-tests' });
+  const server = await startParlor({ PARLOR_SERVER_KEY: 'a-key-for-tests', PARLOR_LOG_FORMAT: 'text' });
   try {
     const [line] = /curl .*/.exec(server.output);
     const { stdout } = spawnSync('bash', ['-c', line], { encoding: 'utf8', timeout: 60_000, env: { ...clean, PARLOR_SERVER_KEY: 'a-key-for-tests' } });
