@@ -3,6 +3,7 @@
 #include "app/options.hpp"
 
 #include "app/address.hpp"
+#include "app/pipeline_file.hpp"
 
 #include <algorithm>
 #include <fstream>
@@ -268,6 +269,8 @@ settings load_settings(int argc, char** argv, char** envp, std::string& command)
   s.config_path = path.text;
   if (auto why = unsafe_listener(s); !why.empty() && command != "config-show")
     throw config_error(why);
+  if (command != "config-show")
+    s.pipelines.loaded = load_pipelines(s);
   if (command == "config-show")
     std::cout << show_config(s);
   if (command == "check-config")

@@ -3,6 +3,7 @@
 #include "app/options.hpp"
 
 #include "app/address.hpp"
+#include "app/pipeline_file.hpp"
 
 #include <algorithm>
 
@@ -69,6 +70,8 @@ constexpr option table[] = {
    [](settings& s, text t) { s.task.backoff = parse_duration(t); }},
   {"task.retention", duration, "24h", "", "a finished task stays readable for this long",
    [](settings& s, text t) { s.task.retention = parse_duration(t); }},
+  {"pipelines.path", string, default_pipelines_path, "", "the directory of the pipelines' files; empty for none",
+   [](settings& s, text t) { s.pipelines.path = t; }},
   {"rehearsal.first_token", duration, "0ms", "", "the built-in model waits this long before it answers",
    [](settings& s, text t) { s.rehearsal.first_token = parse_duration(t); }},
   {"rehearsal.tokens_per_second", integer, "0", "", "how fast the built-in model writes; 0 is at once",
@@ -238,6 +241,7 @@ std::string show_config(const settings& s) {
       {"task.attempts", n(s.task.attempts)},
       {"task.backoff", d(s.task.backoff)},
       {"task.retention", d(s.task.retention)},
+      {"pipelines.path", s.pipelines.path},
       {"rehearsal.first_token", d(s.rehearsal.first_token)},
       {"rehearsal.tokens_per_second", n(s.rehearsal.tokens_per_second)},
       {"rehearsal.allow_script", s.rehearsal.allow_script ? "true" : "false"},

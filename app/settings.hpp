@@ -4,11 +4,15 @@
 
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 namespace parlor {
+
+struct pipeline; // protocol/pipeline.hpp
+using pipeline_ptr = std::shared_ptr<const pipeline>;
 
 enum class recovery : std::uint8_t { retry, fail };
 enum class log_format : std::uint8_t { automatic, text, json };
@@ -74,6 +78,10 @@ struct settings {
     std::chrono::milliseconds backoff{};
     std::chrono::milliseconds retention{};
   } task;
+  struct {
+    std::string path;                 // a directory
+    std::vector<pipeline_ptr> loaded; // for serve and check-config
+  } pipelines;
   struct {
     std::chrono::milliseconds first_token{};
     double tokens_per_second = 0;

@@ -95,6 +95,22 @@ struct scanner {
         ++i;
     }
   }
+  template <class F>
+  void elements(F f) {
+    space();
+    if (i >= text.size() || text[i] != '[')
+      return;
+    ++i;
+    for (space(); i < text.size() && text[i] != ']'; space()) {
+      auto from = i;
+      f(value());
+      space();
+      if (i < text.size() && text[i] == ',')
+        ++i;
+      if (i == from)
+        return; // not JSON
+    }
+  }
 };
 
 std::string plain_key(std::string_view quoted_key) {
@@ -254,6 +270,39 @@ std::string_view raw_member(std::string_view object, std::string_view key) {
       found = v;
   });
   return found;
+}
+
+std::size_t offset_of(std::string_view document, std::string_view pointer) {
+  auto at = document; // the value reached so far
+  std::size_t offset = 0;
+  while (pointer.starts_with('/')) {
+    pointer.remove_prefix(1);
+    auto end = std::min(pointer.find('/'), pointer.size());
+    std::string token;
+    for (std::size_t i = 0; i < end; ++i) {
+      auto escaped = pointer[i] == '~' && i + 1 < end;
+      token += !escaped ? pointer[i] : pointer[++i] == '1' ? '/' : '~';
+    }
+    pointer.remove_prefix(end);
+    std::string_view next;
+    auto reach = [&](std::string_view place, std::string_view value) {
+      offset = static_cast<std::size_t>(place.data() - document.data());
+      next = value;
+    };
+    scanner{at}.members([&](std::string_view key, std::string_view value) {
+      if (plain_key(key) == token)
+        reach(key, value);
+    });
+    std::size_t index = 0;
+    scanner{at}.elements([&](std::string_view value) {
+      if (std::to_string(index++) == token)
+        reach(value, value);
+    });
+    if (next.empty())
+      break;
+    at = next;
+  }
+  return offset;
 }
 
 } // namespace parlor::json

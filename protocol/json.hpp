@@ -32,6 +32,10 @@ std::optional<std::string_view> only_document(std::string_view text);
 /// must not be reformatted. Empty if there is no such member. `object` must be valid JSON.
 std::string_view raw_member(std::string_view object, std::string_view key);
 
+/// Where the place that a JSON pointer names begins, in bytes (for a member: its name), or the
+/// nearest one around it. For messages about files. `document` must be valid JSON.
+std::size_t offset_of(std::string_view document, std::string_view pointer);
+
 bool valid_utf8(std::string_view text) noexcept;
 
 } // namespace parlor::json

@@ -39,6 +39,15 @@ TEST_CASE("text is quoted without losing or forging anything") {
   CHECK(json::quoted("a\"\\\n\x01 你\xff") == "\"a\\\"\\\\\\n\\u0001 你\xef\xbf\xbd\"");
   CHECK(json::quoted("run ~\x7f\x1f\t end") == "\"run ~\\u007f\\u001f\\t end\"");
   CHECK(json::raw_member(R"({"a":"x,}\"","t":1E-1 ,"o":{"t":2}})", "t") == "1E-1");
+  constexpr std::string_view document = R"({"a": [1, {"b/~": "}"}], "c": {"d" : 2}})";
+  auto from = [&](std::string_view pointer) {
+    return document.substr(json::offset_of(document, pointer), 5);
+  };
+  CHECK(from("") == "{\"a\":");
+  CHECK(from("/a/1/b~1~0") == "\"b/~\"");
+  CHECK(from("/a/0") == "1, {\"");
+  CHECK(from("/c/d") == "\"d\" :");
+  CHECK(from("/c/e/f") == "\"c\": "); // the nearest
   CHECK(json::iso8601(1'759'485'600'000) == "2025-10-03T10:00:00Z");
   CHECK(json::only_document("```json\n{\"a\":1}\n```") == "{\"a\":1}");
   CHECK_FALSE(json::only_document("see {\"a\":1}"));
