@@ -13,6 +13,7 @@ public:
   void respond(response r) override;
   void label(std::uint8_t route) override;
   void open(response head, std::string keepalive) override;
+  websocket_ptr upgrade(const websocket_options& options, message_sink sink) override;
   void push(chunk piece) override;
   void close() override;
   void abort() override;

@@ -1,6 +1,7 @@
 #include "http/connection.hpp"
 
 #include "http/parser.hpp"
+#include "http/websocket_stream.hpp"
 #include "protocol/notice.hpp"
 
 #include <boost/asio/post.hpp>
@@ -53,6 +54,8 @@ void connection::set_deadline(std::chrono::milliseconds from_now) {
 }
 
 void connection::look_at_clock(clock::time_point now) {
+  if (auto w = upgraded())
+    return w->look_at_clock(now);
   auto due = deadline_.load(), ka = keepalive_at_.load();
   auto late = due != 0 && as_ticks(now) >= due;
   auto quiet = ka != 0 && as_ticks(now) >= ka;
@@ -98,6 +101,8 @@ void connection::tell(signal s) {
 }
 
 void connection::shut() {
+  if (auto w = upgraded())
+    return w->close(close_code::restart, {});
   boost::asio::post(socket_.get_executor(), [me = shared_from_this()] {
     if (me->phase_ == phase::streaming && !me->closed_) {
       me->ending_ = true;

@@ -6,11 +6,14 @@
 // connection.cpp, requests in connection_read.cpp, answers and streams in connection_write.cpp.
 
 #include "http/exchange.hpp"
+#include "http/handshake.hpp"
 #include "http/shared.hpp"
 
 #include <deque>
 
 namespace parlor::http {
+
+class websocket_stream;
 
 /// Points in time as atomics hold them, steady ns.
 inline std::int64_t as_ticks(clock::time_point t) { return t.time_since_epoch().count(); }
@@ -27,7 +30,7 @@ public:
 private:
   friend class answer; // the exchange of one request
   struct parser;       // http/parser.hpp, for those who need to know Beast
-  enum class phase : std::uint8_t { idle, head, body, handling, streaming, closing };
+  enum class phase : std::uint8_t { idle, head, body, handling, streaming, upgraded, closing };
 
   void read();
   void consume();
@@ -37,6 +40,8 @@ private:
   void respond(response r, std::uint64_t turn);
   void open(response head, std::string keepalive, std::uint64_t turn);
   void end_stream(std::uint64_t turn);
+  void upgrade(const std::shared_ptr<websocket_stream>& to, std::uint64_t turn);
+  std::shared_ptr<websocket_stream> upgraded();
   void schedule_flush();
   void flush();
   void wrote_all();
@@ -55,7 +60,8 @@ private:
   std::string in_;
   std::unique_ptr<parser> parser_;
   request request_;
-  std::string request_id_; // of the request that is being answered
+  std::unique_ptr<handshake> handshake_; // if the request asks for one
+  std::string request_id_;               // of the request that is being answered
   std::uint64_t turn_ = 0; // which request is being answered; answers of earlier ones are ignored
   bool http11_ = true;
   bool keep_alive_ = true;
@@ -78,9 +84,11 @@ private:
 
   // -- any thread --
   std::mutex mutex_;
-  std::vector<chunk> pending_;   // guarded
-  bool flush_scheduled_ = false; // guarded
-  bool above_high_ = false;      // guarded; since the backlog was last at low water
+  std::vector<chunk> pending_;               // guarded
+  bool flush_scheduled_ = false;             // guarded
+  bool above_high_ = false;                  // guarded; since the backlog was last at low water
+  std::weak_ptr<websocket_stream> upgraded_; // guarded
+  std::atomic<bool> is_upgraded_{false};
   std::atomic<std::size_t> backlog_{0};
   std::atomic<std::int64_t> deadline_{0};     // steady ns; 0: none
   std::atomic<std::int64_t> keepalive_at_{0}; // steady ns; 0: none

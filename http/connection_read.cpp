@@ -151,6 +151,9 @@ void connection::parse_body() {
 void connection::dispatch() {
   request_.body = std::move(parser_->p.get().body());
   parser_.reset();
+  handshake_.reset();
+  if (asks_for_websocket(request_))
+    handshake_ = std::make_unique<handshake>(read_handshake(request_));
   if (in_.empty())
     in_.shrink_to_fit();
   phase_ = phase::handling;

@@ -46,35 +46,31 @@ struct response {
 
 using chunk = std::shared_ptr<const std::string>;
 
+class websocket; // http/websocket.hpp
+struct websocket_options;
+using websocket_ptr = std::shared_ptr<websocket>;
+/// Takes a message of the peer, on the connection's strand. Must only send messages or post. The
+/// next message is read when the last reference to this one is gone.
+using message_sink = std::function<void(chunk)>;
+
 enum class signal : std::uint8_t {
   drained, // the backlog has fallen to low_water after having been above high_water
   gone,    // the peer has gone, was cut off, or the stream has been closed and written out; nothing
            // follows
 };
 
-class exchange {
+/// What is sent piece by piece to one peer: the body of a stream, or the messages of a WebSocket.
+class outbox {
 public:
-  virtual ~exchange() = default;
+  virtual ~outbox() = default;
 
-  /// The whole answer. At most once, and not together with open(). HEAD sends no body.
-  virtual void respond(response r) = 0;
-
-  /// Which route it is, for request_stats. Only from inside the handler.
-  virtual void label(std::uint8_t) {}
-
-  /// The head of an answer whose body follows by push(). Written at once, with what is pushed in
-  /// the same turn of the loop. `keepalive`, when not empty, is written whenever nothing was for a
-  /// while (server_options), never inside a pushed chunk.
-  virtual void open(response head, std::string keepalive) = 0;
-
-  /// A piece of the body, shared between all who get it. Never blocks, never copies. Pieces pushed
-  /// in the same turn of the loop leave in one write.
+  /// A piece, shared between all who get it. Never blocks, never copies.
   virtual void push(chunk piece) = 0;
 
-  /// The end of the body, after everything pushed has been written.
+  /// The orderly end, after everything pushed has been written.
   virtual void close() = 0;
 
-  /// Cuts the connection without the end of the body: the peer can tell that something is missing.
+  /// Cuts the connection without an orderly end: the peer can tell that something is missing.
   virtual void abort() = 0;
 
   /// Bytes pushed and not yet taken by the kernel.
@@ -86,6 +82,25 @@ public:
 
   static constexpr std::size_t high_water = 64 * 1024; // bytes; pushers should pause above this
   static constexpr std::size_t low_water = 16 * 1024;  // bytes
+};
+
+class exchange : public outbox {
+public:
+  /// The whole answer. At most once, and not together with open() or upgrade(). HEAD sends no body.
+  virtual void respond(response r) = 0;
+
+  /// Which route it is, for request_stats. Only from inside the handler.
+  virtual void label(std::uint8_t) {}
+
+  /// The head of an answer whose body follows by push(). Written at once, with what is pushed in
+  /// the same turn of the loop: pieces pushed in one turn leave in one write. `keepalive`, when not
+  /// empty, is written whenever nothing was for a while (server_options), never inside a pushed
+  /// chunk.
+  virtual void open(response head, std::string keepalive) = 0;
+
+  /// Goes on as a WebSocket; this exchange is over with it. What comes back can be used at once. A
+  /// request that is no sound handshake is answered with 400 or 426, and the WebSocket is `gone`.
+  virtual websocket_ptr upgrade(const websocket_options&, message_sink) { return nullptr; }
 };
 using exchange_ptr = std::shared_ptr<exchange>;
 

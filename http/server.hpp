@@ -34,6 +34,7 @@ struct server_options {
 struct server_stats {
   std::atomic<std::uint64_t> connections_open{0};
   std::atomic<std::uint64_t> connections_total{0};
+  std::atomic<std::uint64_t> websockets_open{0};
   std::atomic<std::uint64_t> requests_total{0}; // that passed the gate
   std::atomic<std::uint64_t> refused_total{0};  // that did not
   std::atomic<std::uint64_t> bytes_sent{0};

@@ -8,7 +8,7 @@ namespace parlor {
 
 namespace {
 
-constexpr std::array<errc_info, 50> table{{
+constexpr std::array<errc_info, 51> table{{
     {errc::none, "none", 200, false, "All is well.", "一切正常。"},
     {errc::bad_framing, "bad_framing", 400, false, "The request is not valid HTTP.",
      "请求不是有效的 HTTP。"},
@@ -37,6 +37,9 @@ constexpr std::array<errc_info, 50> table{{
      "The body must be application/json.", "请求正文必须是 application/json。"},
     {errc::expectation_failed, "expectation_failed", 417, false, "The expectation cannot be met.",
      "无法满足 Expect 要求。"},
+    {errc::upgrade_required, "upgrade_required", 426, false,
+     "This address takes WebSocket connections, version 13.",
+     "此地址需要 WebSocket 连接（版本 13）。"},
     {errc::headers_too_large, "headers_too_large", 431, false, "The headers are too large.",
      "请求头过大。"},
     {errc::not_implemented, "not_implemented", 501, false, "This is not supported.",

@@ -25,6 +25,7 @@ enum class errc : std::uint8_t {
   uri_too_long,
   unsupported_media_type,
   expectation_failed,
+  upgrade_required,
   headers_too_large,
   not_implemented,
   version_not_supported,

@@ -27,7 +27,7 @@ struct visitor {
 
 class signals {
 public:
-  void watch(const http::exchange_ptr& e) {
+  void watch(const std::shared_ptr<http::outbox>& e) {
     e->watch([s = state_](http::signal what) {
       std::lock_guard lock{s->mutex};
       ++(what == http::signal::gone ? s->gone : s->drained);

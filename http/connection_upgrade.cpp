@@ -1,0 +1,58 @@
+// From a request to a WebSocket.
+
+#include "http/answer.hpp"
+#include "http/websocket_stream.hpp"
+
+#include <boost/asio/post.hpp>
+
+namespace parlor::http {
+
+websocket_ptr answer::upgrade(const websocket_options& options, message_sink sink) {
+  auto to = std::make_shared<websocket_stream>(c_->socket_.get_executor(), c_->server_, options,
+                                               std::move(sink), c_->remote_);
+  boost::asio::post(c_->socket_.get_executor(), [c = c_, t = turn_, to] { c->upgrade(to, t); });
+  return to;
+}
+
+std::shared_ptr<websocket_stream> connection::upgraded() {
+  if (!is_upgraded_)
+    return nullptr;
+  std::lock_guard lock{mutex_};
+  return upgraded_.lock();
+}
+
+void connection::upgrade(const std::shared_ptr<websocket_stream>& to, std::uint64_t turn) {
+  if (closed_ || turn != turn_ || answered_ || phase_ != phase::handling)
+    return to->cut();
+  auto fault = !handshake_ || !http11_ ? errc::upgrade_required : handshake_->fault;
+  if (!in_.empty() || !out_.empty())
+    fault = errc::bad_framing; // frames before the answer, or the answer to Expect under way
+  if (fault != errc::none) {
+    to->cut();
+    auto r = server_->failure(fault, request_id_);
+    if (fault == errc::upgrade_required) {
+      r.headers.push_back({"Upgrade", "websocket"});
+      r.headers.push_back({"Sec-WebSocket-Version", "13"});
+    } else {
+      keep_alive_ = false;
+      refused_ = true;
+    }
+    return respond(std::move(r), turn);
+  }
+  answered_ = true;
+  phase_ = phase::upgraded;
+  timer_.answered(101);
+  timer_.end();
+  watcher_ = nullptr;
+  boost::system::error_code ignored;
+  socket_.cancel(ignored); // of watching the peer
+  {
+    std::lock_guard lock{mutex_};
+    upgraded_ = to;
+  }
+  is_upgraded_ = true;
+  to->attach(std::move(socket_), *std::exchange(handshake_, nullptr), request_id_,
+             shared_from_this());
+}
+
+} // namespace parlor::http

@@ -1,0 +1,19 @@
+#pragma once
+// The request that asks for a WebSocket (RFC 6455 section 4.2.1). Pure; any thread.
+
+#include "http/exchange.hpp"
+#include "protocol/errc.hpp"
+
+namespace parlor::http {
+
+struct handshake {
+  errc fault = errc::none; // bad_framing; upgrade_required: no handshake, or of another version
+  std::string key;
+  std::string extensions; // of all such lines
+};
+
+/// Whether it asks for a WebSocket at all, soundly or not.
+bool asks_for_websocket(const request& r) noexcept;
+handshake read_handshake(const request& r);
+
+} // namespace parlor::http
