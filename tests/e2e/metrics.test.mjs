@@ -59,6 +59,7 @@ test('every failure is counted once, by provider and code, and leaves one line',
   }));
   const page = await settled();
   page.checkHistograms();
+  assert.equal(page.sum('parlor_http_responses_total'), page.sum('http_server_request_duration_seconds_count'));
   const grown = (name, labels) => page.sum(name, labels) - first.sum(name, labels);
   for (const [script, [code, calls]] of Object.entries(failures)) {
     assert.equal(grown('parlor_upstream_failures_total', { ...provider(script), code }), calls, script);
