@@ -64,6 +64,17 @@ TEST_CASE("violations are sentences with the place") {
   CHECK(wrong(schema, R"({"goal":"六个字符太多","weeks":[{}]})") ==
         "- /goal must have at most 5 characters");
   CHECK(wrong(schema, "[]") == "- the document must be an object, not an array");
+  CHECK(wrong(R"({"exclusiveMinimum":2})", "2") == "- the document must be greater than 2, not 2");
+  CHECK(wrong(R"({"exclusiveMaximum":2.5})", "2.5") ==
+        "- the document must be less than 2.5, not 2.5");
+  CHECK(wrong(R"({"multipleOf":0.5})", "0.7") ==
+        "- the document must be a multiple of 0.5, not 0.7");
+  CHECK(wrong(R"({"minProperties":1,"maxProperties":2})", "{}") ==
+        "- the document must have at least 1 entry");
+  CHECK(wrong(R"({"maxProperties":2})", R"({"a":1,"b":2,"c":3})") ==
+        "- the document must have at most 2 entries");
+  CHECK(wrong(R"({"const":[1]})", "\"[1]\"") == "- the document must be an array, not a string");
+  CHECK(wrong(R"({"const":[1]})", "[2]").starts_with("- the document is refused: "));
   CHECK(wrong(schema, "{") == "- the document is not valid JSON");
 }
 
@@ -161,6 +172,10 @@ TEST_CASE("a schema may be recursive, within bounds of depth and of work") {
   constexpr auto hidden =
       R"({"not":{"not":{"anyOf":[{"items":{"$ref":"#"},"type":"array"},{"items":{"$ref":"#"},"type":"array"}]}}})";
   CHECK(wrong(hidden, text) == "- the document is too large to be checked");
+  // As deep as both may be: there must be stack for it.
+  constexpr auto layers =
+      R"({"not":{"not":{"allOf":[{"not":{"not":{"allOf":[{"not":{"not":{"allOf":[{"anyOf":[{"not":{"not":{"items":{"$ref":"#"}}}}]}]}}}]}}}]}}})";
+  CHECK(valid(layers, std::string(63, '[') + "1" + std::string(63, ']')));
   CHECK(refused(R"({"$ref":"#"})") == " refers to itself without a step into the document");
   CHECK(refused(R"({"anyOf":[{"$ref":"#/$defs/a"}],"$defs":{"a":{"not":{"$ref":"#"}}}})")
             .find("refers to itself") != std::string::npos);
