@@ -164,6 +164,12 @@ struct model_disk {
     t->view.status = f.end.status;
     t->view.end = std::make_shared<const outcome>(f.end);
     auto& s = sessions[t->key];
+    // A question joins those of ended turns right before its answer; those of open ones come last.
+    auto& all = s.history;
+    auto asked =
+        std::find_if(all.begin(), all.end(), [&](auto& m) { return m.id == t->message_id; });
+    std::vector<history_message> joins{*asked};
+    all.erase(asked);
     if (!f.end.message_id.empty()) {
       history_message h;
       h.id = f.end.message_id;
@@ -171,9 +177,12 @@ struct model_disk {
       h.task = f.task;
       h.at = f.at;
       h.partial = f.end.status != task_status::completed;
-      s.history.push_back(std::move(h));
+      joins.push_back(std::move(h));
       ++s.row.view.message_count;
     }
+    auto open = std::find_if(all.begin(), all.end(),
+                             [this](auto& m) { return open_task(m.task) != nullptr; });
+    all.insert(open, joins.begin(), joins.end());
     s.row.view.total_tokens += f.end.used.total();
     touch(s, f.at, f.seq);
   }
