@@ -133,6 +133,8 @@ void websocket_stream::opened() {
   counted_ = true;
   ++server_->stats.websockets_open;
   close_due_ = {};
+  if (backlog() > options_.max_backlog) // pushed before there was anybody
+    fail(close_code::policy, "reads too slowly");
   read();
   flush();
 }
@@ -195,16 +197,18 @@ void websocket_stream::cut() {
     error_code ignored;
     wire_->stream.next_layer().close(ignored);
   }
-  tell(signal::gone);
-  watcher_ = nullptr;
   sink_ = nullptr;
   sending_.clear();
   if (!reading_) // Beast may yet touch it
     std::string{}.swap(in_);
+  {
+    std::lock_guard lock{mutex_};
+    pending_.clear();
+    backlog_ = 0;
+  }
+  tell(signal::gone);
+  watcher_ = nullptr;
   keeper_.reset();
-  std::lock_guard lock{mutex_};
-  pending_.clear();
-  backlog_ = 0;
 }
 
 void websocket_stream::tell(signal s) {

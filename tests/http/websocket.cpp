@@ -38,7 +38,7 @@ TEST_CASE("W1 a handshake is answered with its proof") {
   CHECK(l.head.find("X-Request-Id: req_") != std::string::npos);
   CHECK(l.head.find("Sec-WebSocket-Extensions") == std::string::npos);
   CHECK(l.head.find("Beast") == std::string::npos);
-  CHECK(s.server().stats().websockets_open == 1);
+  CHECK(eventually([&] { return s.server().stats().websockets_open == 1; }));
   CHECK(s.server().stats().connections_open == 1);
   l.ours->close();
   CHECK(l.peer.close_code() == 1000);
