@@ -1,13 +1,12 @@
 #include "app/api.hpp"
 
-#include "actors/measures.hpp"
 #include "app/access.hpp"
 #include "app/assets.hpp"
+#include "app/refusal_answer.hpp"
 #include "app/routes.hpp"
 #include "app/version.hpp"
 #include "protocol/dialects/chat_sessions.hpp"
 #include "protocol/dialects/generate_async.hpp"
-#include "protocol/problem.hpp"
 
 #include <boost/url/decode_view.hpp>
 #include <boost/url/params_encoded_view.hpp>
@@ -21,8 +20,6 @@
 namespace parlor {
 
 namespace {
-
-bool is_generate(std::string_view path) { return path.rfind("/api/generate-async", 0) == 0; }
 
 std::string sha256_hex(std::string_view text) {
   unsigned char digest[SHA256_DIGEST_LENGTH];
@@ -174,17 +171,8 @@ errc api::stranger(const context& c) const {
 }
 
 bool api::preflight(context& c) const {
-  auto origin = std::string{c.request.get("Origin")};
-  if (origin.empty() || options_.cors_origins.empty())
-    return false;
-  c.headers.push_back({"Vary", "Origin"});
-  auto& known = options_.cors_origins;
-  if (std::find(known.begin(), known.end(), origin) == known.end())
-    return false;
-  c.headers.push_back({"Access-Control-Allow-Origin", origin});
-  c.headers.push_back({"Access-Control-Expose-Headers",
-                       "ETag, Idempotency-Replayed, Retry-After, X-Request-Id, X-Session-ID"});
-  if (c.request.method != "OPTIONS" || c.request.get("Access-Control-Request-Method").empty())
+  if (!add_cors(c.request, c.headers) || c.request.method != "OPTIONS" ||
+      c.request.get("Access-Control-Request-Method").empty())
     return false;
   http::response r;
   r.status = 204;
@@ -202,20 +190,7 @@ bool api::preflight(context& c) const {
 // ------------------------------------------------------------------------------------------
 
 void api::refuse(context& c, refusal why) const {
-  count_refusal(why.code);
-  http::response r;
-  r.status = static_cast<unsigned>(describe(why.code).http_status);
-  r.headers = c.headers;
-  if (why.retry_after_s > 0)
-    r.headers.push_back({"Retry-After", std::to_string(why.retry_after_s)});
-  if (is_generate(c.request.path)) {
-    r.headers.push_back({"Content-Type", "application/json; charset=utf-8"});
-    r.body = generate_async::error_json(why, c.lang);
-  } else {
-    r.headers.push_back({"Content-Type", std::string{problem_content_type}});
-    r.body = problem_json(why, c.lang, c.request.id);
-  }
-  c.exchange->respond(std::move(r));
+  c.exchange->respond(refusal_answer(why, c.request, c.lang, c.headers));
 }
 
 void api::text(context& c, unsigned status, std::string type, std::string body) const {

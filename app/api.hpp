@@ -31,6 +31,9 @@ class api {
 public:
   explicit api(api_options options);
   void operator()(http::request&& request, http::exchange_ptr exchange) const;
+  /// The answer to what was refused before it was a request for operator(): in the shape, in the
+  /// language and with the headers that its path would have answered with, as far as `seen` tells.
+  http::response refused(errc code, const http::request& seen) const;
 
 private:
   struct context; // one request on its way
@@ -39,6 +42,8 @@ private:
   /// by a name of its own that it lets point here: such calls get the code they are refused with.
   errc stranger(const context& c) const;
   bool preflight(context& c) const;
+  /// Adds what an answer to a page of another origin says; true if that origin is allowed.
+  bool add_cors(const http::request& request, std::vector<http::header>& headers) const;
   void turn(context& c, int route) const;
   void read(context& c, int route) const;
   void page(context& c, int route) const;

@@ -13,7 +13,6 @@
 #include "http/server.hpp"
 #include "llm/openai.hpp"
 #include "llm/rehearsal.hpp"
-#include "protocol/problem.hpp"
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
@@ -98,15 +97,6 @@ catalogue make_catalogue(boost::asio::io_context& io, const settings& config) {
       c.standard = e;
   }
   return c;
-}
-
-http::response below_the_handler(errc code, const std::string& request_id) {
-  count_refusal(code);
-  http::response r;
-  r.status = static_cast<unsigned>(describe(code).http_status);
-  r.headers.push_back({"Content-Type", std::string{problem_content_type}});
-  r.body = problem_json({code, {}, {}, 0}, language::en, request_id);
-  return r;
 }
 
 void print_welcome(const settings& config, const std::string& base) {
@@ -239,7 +229,7 @@ int serve(const settings& config) {
           [handler](http::request&& r, http::exchange_ptr e) {
             (*handler)(std::move(r), std::move(e));
           },
-          below_the_handler);
+          [handler](errc code, const http::request& seen) { return handler->refused(code, seen); });
     };
     auto stop_actors = [&] {
       for (auto& e : edges)

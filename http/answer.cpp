@@ -5,21 +5,20 @@
 
 namespace parlor::http {
 
-using error_code = boost::system::error_code;
+using boost::asio::dispatch;
 
 void answer::respond(response r) {
-  boost::asio::post(c_->socket_.get_executor(), [c = c_, t = turn_, r = std::move(r)]() mutable {
-    c->respond(std::move(r), t);
-  });
+  dispatch(c_->socket_.get_executor(),
+           [c = c_, t = turn_, r = std::move(r)]() mutable { c->respond(std::move(r), t); });
 }
 
 void answer::label(std::uint8_t route) { c_->timer_.label(route); }
 
 void answer::open(response head, std::string keepalive) {
-  boost::asio::dispatch(c_->socket_.get_executor(), [c = c_, t = turn_, h = std::move(head),
-                                                     k = std::move(keepalive)]() mutable {
-    c->open(std::move(h), std::move(k), t);
-  });
+  dispatch(c_->socket_.get_executor(),
+           [c = c_, t = turn_, h = std::move(head), k = std::move(keepalive)]() mutable {
+             c->open(std::move(h), std::move(k), t);
+           });
 }
 
 void answer::push(chunk piece) {
@@ -27,6 +26,8 @@ void answer::push(chunk piece) {
     return;
   {
     std::lock_guard lock{c_->mutex_};
+    if (c_->open_turn_ != turn_ || c_->end_asked_)
+      return; // it would stand in another's answer
     // Noted here and not when writing: one write may take all that the pusher saw.
     if (c_->backlog_.fetch_add(piece->size(), std::memory_order_relaxed) + piece->size() >
         high_water)
@@ -39,28 +40,36 @@ void answer::push(chunk piece) {
 }
 
 void answer::close() {
-  boost::asio::post(c_->socket_.get_executor(), [c = c_, t = turn_] { c->end_stream(t); });
+  {
+    std::lock_guard lock{c_->mutex_};
+    if (c_->open_turn_ != turn_)
+      return;
+    c_->end_asked_ = true; // leaves with the last piece
+    if (std::exchange(c_->flush_scheduled_, true))
+      return;
+  }
+  c_->schedule_flush();
 }
 
 void answer::abort() {
   boost::asio::post(c_->socket_.get_executor(), [c = c_, t = turn_] {
     if (c->turn_ != t)
       return;
-    error_code ignored;
+    boost::system::error_code ignored;
     c->socket_.set_option(boost::asio::socket_base::linger{true, 0}, ignored);
     c->close();
   });
 }
 
 std::size_t answer::backlog() const noexcept {
-  return c_->backlog_.load(std::memory_order_relaxed);
+  return c_->open_turn_ == turn_ ? c_->backlog_.load(std::memory_order_relaxed) : 0;
 }
 
 void answer::watch(std::function<void(signal)> f) {
-  boost::asio::post(c_->socket_.get_executor(), [c = c_, t = turn_, f = std::move(f)] {
+  dispatch(c_->socket_.get_executor(), [c = c_, t = turn_, f = std::move(f)]() mutable {
     if (c->closed_ || c->turn_ != t)
       return f(signal::gone);
-    c->watcher_ = f;
+    c->watcher_ = std::move(f);
   });
 }
 

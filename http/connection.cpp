@@ -1,45 +1,30 @@
 #include "http/connection.hpp"
 
-#include "http/parser.hpp"
+#include "http/incoming.hpp"
 #include "http/websocket_stream.hpp"
 #include "protocol/notice.hpp"
 
 #include <boost/asio/post.hpp>
 
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <sys/socket.h>
-
 namespace parlor::http {
 
 using error_code = boost::system::error_code;
 
-connection::connection(tcp::socket socket, std::shared_ptr<server::shared> server)
-    : socket_{std::move(socket)}, server_{std::move(server)}, timer_{server_->stats.requests} {
-  error_code e;
-  auto peer = socket_.remote_endpoint(e);
-  if (!e)
-    remote_ = peer.address().to_string();
-  socket_.non_blocking(true, e);
-  socket_.set_option(tcp::no_delay{true}, e);
-  auto fd = socket_.native_handle();
-  // A peer that has vanished is noticed though nothing is being said (reliability.md S5).
-  int on = 1, idle = 10, every = 5, probes = 3;
-  unsigned unacked_ms = 30'000;
-  setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
-  setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
-  setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &every, sizeof every);
-  setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
-  setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unacked_ms, sizeof unacked_ms);
+connection::connection(connection_socket socket, std::string remote,
+                       std::shared_ptr<server::shared> server)
+    : socket_{std::move(socket)}, server_{std::move(server)}, remote_{std::move(remote)},
+      timer_{server_->stats.requests} {
   std::lock_guard lock{server_->mutex};
-  server_->open.insert(this);
+  server_->open.push_back(*this);
   ++server_->stats.connections_open;
   ++server_->stats.connections_total;
 }
 
 connection::~connection() {
   std::lock_guard lock{server_->mutex};
-  server_->open.erase(this);
+  server_->open.erase(server_->open.iterator_to(*this));
+  if (std::exchange(server_->waiting_for_room, false))
+    boost::asio::post(server_->acceptor.get_executor(), [s = server_] { accept_next(s); });
   --server_->stats.connections_open;
 }
 
@@ -50,49 +35,52 @@ void connection::start() {
 }
 
 void connection::set_deadline(std::chrono::milliseconds from_now) {
-  deadline_ = from_now.count() == 0 ? 0 : as_ticks(clock::now() + from_now);
+  deadline_ = as_ticks(clock::now() + from_now);
 }
 
 void connection::look_at_clock(clock::time_point now) {
   if (auto w = upgraded())
     return w->look_at_clock(now);
-  auto due = deadline_.load(), ka = keepalive_at_.load();
-  auto late = due != 0 && as_ticks(now) >= due;
-  auto quiet = ka != 0 && as_ticks(now) >= ka;
-  if (!late && !quiet)
+  auto past = [now](std::int64_t t) { return t != 0 && as_ticks(now) >= t; };
+  if (!past(deadline_) && !past(keepalive_at_))
     return;
-  boost::asio::post(socket_.get_executor(), [weak = weak_from_this(), late] {
+  boost::asio::post(socket_.get_executor(), [weak = weak_from_this()] {
     auto me = weak.lock();
     if (!me || me->closed_)
       return;
-    if (late) {
-      auto still_due = me->deadline_.load();
-      if (still_due == 0 || as_ticks(clock::now()) < still_due)
-        return;
-      if ((me->phase_ == phase::head && (!me->in_.empty() || me->turn_ == 0)) ||
-          me->phase_ == phase::body) {
-        me->set_deadline(me->server_->options.write_timeout);
-        return me->fail(errc::request_timeout);
-      }
-      if (me->waiting_write_) {
-        ++me->server_->stats.stalled_total;
-        notice(log_level::warn, "stalled_reader_cut",
-               {{"remote", me->remote_}, {"request_id", me->request_id_}});
-      }
-      return me->close();
-    }
-    if (me->phase_ == phase::streaming && !me->ending_ && me->backlog_.load() == 0 &&
-        !me->waiting_write_) {
-      me->keepalive_at_ = 0;
-      auto piece = std::make_shared<const std::string>(me->keepalive_);
-      me->backlog_.fetch_add(piece->size(), std::memory_order_relaxed);
-      {
-        std::lock_guard lock{me->mutex_};
-        me->pending_.push_back(std::move(piece));
-      }
-      me->flush();
-    }
+    auto then = as_ticks(clock::now()); // things may have moved on meanwhile
+    if (auto due = me->deadline_.load(); due != 0 && then >= due)
+      return me->late();
+    if (auto due = me->keepalive_at_.load(); due != 0 && then >= due)
+      me->keep_alive();
   });
+}
+
+void connection::late() {
+  if ((phase_ == phase::head && (!in_.empty() || turn_ == 0)) || phase_ == phase::body) {
+    set_deadline(server_->options.write_timeout);
+    return fail(errc::request_timeout);
+  }
+  if (waiting_write_) {
+    ++server_->stats.stalled_total;
+    notice(log_level::warn, "stalled_reader_cut",
+           {{"remote", remote_}, {"request_id", request_id_}});
+  }
+  close();
+}
+
+void connection::keep_alive() {
+  if (phase_ != phase::streaming || ending_ || waiting_write_ || backlog_ != 0)
+    return;
+  keepalive_at_ = 0;
+  {
+    std::lock_guard lock{mutex_};
+    if (end_asked_)
+      return;
+    backlog_ += keepalive_->size();
+    pending_.push_back(keepalive_);
+  }
+  flush();
 }
 
 void connection::tell(signal s) {
@@ -104,12 +92,14 @@ void connection::shut() {
   if (auto w = upgraded())
     return w->close(close_code::restart, {});
   boost::asio::post(socket_.get_executor(), [me = shared_from_this()] {
-    if (me->phase_ == phase::streaming && !me->closed_) {
-      me->ending_ = true;
-      me->flush();
-    } else {
-      me->close();
+    me->keep_alive_ = false;
+    if (me->phase_ != phase::streaming || me->closed_)
+      return me->close();
+    {
+      std::lock_guard lock{me->mutex_};
+      me->end_asked_ = true;
     }
+    me->flush();
   });
 }
 
@@ -121,12 +111,15 @@ void connection::close() {
   error_code ignored;
   socket_.close(ignored);
   timer_.end();
+  {
+    std::lock_guard lock{mutex_};
+    open_turn_ = 0;
+    pending_.clear();
+    backlog_ = 0;
+  }
+  sending_.clear();
   tell(signal::gone);
   watcher_ = nullptr;
-  sending_.clear();
-  std::lock_guard lock{mutex_};
-  pending_.clear();
-  backlog_ = 0;
 }
 
 } // namespace parlor::http

@@ -4,12 +4,13 @@
 // Owner: itself, by the operations under way; listed in the server's shared state. Thread: its
 // strand, except what exchange.hpp promises for any thread. Its life and its clock are in
 // connection.cpp, requests in connection_read.cpp, answers and streams in connection_write.cpp.
+//
+// Most connections are streams that say nothing for a long time: what only reading or writing
+// needs exists only meanwhile.
 
 #include "http/exchange.hpp"
 #include "http/handshake.hpp"
 #include "http/shared.hpp"
-
-#include <deque>
 
 namespace parlor::http {
 
@@ -18,9 +19,9 @@ class websocket_stream;
 /// Points in time as atomics hold them, steady ns.
 inline std::int64_t as_ticks(clock::time_point t) { return t.time_since_epoch().count(); }
 
-class connection : public std::enable_shared_from_this<connection> {
+class connection : public listed, public std::enable_shared_from_this<connection> {
 public:
-  connection(tcp::socket socket, std::shared_ptr<server::shared> server);
+  connection(connection_socket socket, std::string remote, std::shared_ptr<server::shared> server);
   ~connection();
   void start();
   /// From the sweep, any thread: is a deadline past, is a keepalive due? Then a look on the strand.
@@ -29,67 +30,76 @@ public:
 
 private:
   friend class answer; // the exchange of one request
-  struct parser;       // http/parser.hpp, for those who need to know Beast
+  struct incoming;     // http/incoming.hpp, for those who need to know Beast
   enum class phase : std::uint8_t { idle, head, body, handling, streaming, upgraded, closing };
 
   void read();
+  void took(std::string_view bytes);
   void consume();
+  void begin(std::size_t head_length);
   void parse_body();
   void dispatch();
   void fail(errc code);
+
   void respond(response r, std::uint64_t turn);
   void open(response head, std::string keepalive, std::uint64_t turn);
-  void end_stream(std::uint64_t turn);
   void upgrade(const std::shared_ptr<websocket_stream>& to, std::uint64_t turn);
   std::shared_ptr<websocket_stream> upgraded();
   void schedule_flush();
   void flush();
-  void wrote_all();
+  void gather();
+  bool write();
+  void wrote(std::size_t n);
+  void answered();
   void next_request();
-  void watch_peer();
+
+  void late();
+  void keep_alive();
   void close();
   void tell(signal s);
   void set_deadline(std::chrono::milliseconds from_now);
+  bool answering() const { return phase_ == phase::handling || phase_ == phase::streaming; }
 
-  tcp::socket socket_;
+  connection_socket socket_;
   std::shared_ptr<server::shared> server_;
   std::string remote_;
 
   // -- on the strand --
-  phase phase_ = phase::idle;
-  std::string in_;
-  std::unique_ptr<parser> parser_;
-  request request_;
+  std::string in_; // read and not yet understood
+  std::unique_ptr<incoming> incoming_;
   std::unique_ptr<handshake> handshake_; // if the request asks for one
   std::string request_id_;               // of the request that is being answered
   std::uint64_t turn_ = 0; // which request is being answered; answers of earlier ones are ignored
+  phase phase_ = phase::idle;
   bool http11_ = true;
   bool keep_alive_ = true;
   bool head_only_ = false;
-  bool answered_ = false;
+  bool answered_ = false; // it has a head
   bool chunked_ = false;
-  bool ending_ = false;
+  bool ending_ = false; // nothing will be added to what is to be written
   bool waiting_write_ = false;
   bool reading_ = false;
-  bool refused_ = false;
+  bool ignoring_ = false; // what the peer sends
   bool closed_ = false;
-  std::string keepalive_;
-  std::string out_;           // heads, whole answers and chunk frames, not yet taken by the kernel
-  std::deque<chunk> sending_; // pieces after out_
-  std::size_t offset_ = 0;    // into the first of what is to be written
-  std::string tail_;          // after the pieces
+  chunk keepalive_;            // empty pointer: none
+  std::string out_;            // heads, whole answers and frames, not yet taken by the kernel
+  std::vector<chunk> sending_; // pieces after out_
+  std::size_t sent_ = 0;       // of them
+  std::size_t offset_ = 0;     // into the first of what is to be written
+  std::string_view tail_;      // after the pieces
   std::function<void(signal)> watcher_;
-  bool watched_ = false;
   request_timer timer_;
 
   // -- any thread --
   std::mutex mutex_;
   std::vector<chunk> pending_;               // guarded
   bool flush_scheduled_ = false;             // guarded
+  bool end_asked_ = false;                   // guarded; nothing is taken for this stream any more
   bool above_high_ = false;                  // guarded; since the backlog was last at low water
+  std::atomic<std::uint64_t> open_turn_{0};  // written under the mutex; whose pieces are taken
+  std::atomic<std::size_t> backlog_{0};      // bytes
   std::weak_ptr<websocket_stream> upgraded_; // guarded
   std::atomic<bool> is_upgraded_{false};
-  std::atomic<std::size_t> backlog_{0};
   std::atomic<std::int64_t> deadline_{0};     // steady ns; 0: none
   std::atomic<std::int64_t> keepalive_at_{0}; // steady ns; 0: none
 };

@@ -2,12 +2,16 @@
 
 #include "http/answer.hpp"
 #include "http/framing.hpp"
-#include "http/parser.hpp"
+#include "http/glimpse.hpp"
+#include "http/incoming.hpp"
 #include "protocol/ids.hpp"
 
 #include <boost/asio/post.hpp>
 
+#include <sys/socket.h>
+
 #include <algorithm>
+#include <array>
 
 namespace parlor::http {
 
@@ -17,8 +21,6 @@ using error_code = boost::system::error_code;
 namespace {
 
 constexpr std::size_t read_size = 16 * 1024;
-constexpr std::uint64_t body_bytes_per_second =
-    16 * 1024; // a body may take longer the larger it is
 
 bool fit_to_repeat(std::string_view id) {
   return !id.empty() && id.size() <= 64 && std::all_of(id.begin(), id.end(), [](unsigned char c) {
@@ -26,33 +28,63 @@ bool fit_to_repeat(std::string_view id) {
   });
 }
 
+std::string id_of(const request& r) {
+  auto given = r.get("X-Request-Id");
+  return fit_to_repeat(given) ? std::string{given} : make_request_id();
+}
+
+bool known(std::string_view method) {
+  static constexpr std::string_view all[] = {"GET",   "HEAD",   "POST",   "PUT",
+                                             "PATCH", "DELETE", "OPTIONS"};
+  return std::find(std::begin(all), std::end(all), method) != std::end(all);
+}
+
+/// Elsewhere a body means nothing, and others may take it for the next request.
+bool may_have_body(std::string_view method) {
+  return method == "POST" || method == "PUT" || method == "PATCH";
+}
+
 } // namespace
 
 void connection::read() {
-  if (closed_ || reading_)
+  // A peer that is being answered is read from, too: to notice when it goes. What it pipelines
+  // meanwhile waits here up to a limit, and beyond it in the kernel.
+  if (closed_ || reading_ || (phase_ == phase::handling && in_.size() >= read_size))
     return;
   reading_ = true;
   // Nothing is buffered for a connection that says nothing: wait, then read.
   socket_.async_wait(tcp::socket::wait_read, [me = shared_from_this()](error_code e) {
     me->reading_ = false;
-    if (e || me->closed_)
-      return me->close();
-    char buffer[read_size];
-    auto n = me->socket_.read_some(boost::asio::buffer(buffer), e);
-    if (e == boost::asio::error::would_block)
-      return me->read();
+    if (me->closed_ || me->phase_ == phase::upgraded)
+      return; // another reads now
     if (e)
       return me->close();
-    me->in_.append(buffer, n);
-    me->consume();
+    std::array<char, read_size> buffer;
+    auto n = ::recv(me->socket_.native_handle(), buffer.data(), buffer.size(), MSG_DONTWAIT);
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
+      return me->read();
+    if (n <= 0)
+      return me->close();
+    me->took({buffer.data(), static_cast<std::size_t>(n)});
   });
 }
 
-void connection::consume() {
-  if (phase_ == phase::closing) {
+void connection::took(std::string_view bytes) {
+  // A stream is watched to its end, so nothing can wait in the kernel meanwhile.
+  if (phase_ == phase::streaming && in_.size() + bytes.size() > read_size) {
+    ignoring_ = true;
+    keep_alive_ = false;
     in_.clear();
-    return read();
   }
+  if (phase_ == phase::closing || ignoring_)
+    return read();
+  in_ += bytes;
+  if (answering())
+    return read();
+  consume();
+}
+
+void connection::consume() {
   if (phase_ == phase::body)
     return parse_body();
   if (phase_ == phase::idle && !in_.empty()) {
@@ -60,7 +92,7 @@ void connection::consume() {
     set_deadline(server_->options.header_timeout);
   }
   if (phase_ != phase::head)
-    return;              // pipelined: looked at once the present request is answered
+    return;
   std::size_t blank = 0; // RFC 9112 section 2.2
   while (in_.compare(blank, 2, "\r\n") == 0)
     blank += 2;
@@ -73,45 +105,43 @@ void connection::consume() {
     return fail(verdict.error);
   if (verdict.length == 0)
     return read();
+  begin(verdict.length);
+}
 
+/// The header section is whole and cannot be misunderstood. Who asks for what is decided here:
+/// trailers come too late.
+void connection::begin(std::size_t head_length) {
   timer_.begin();
-  parser_ = std::make_unique<parser>();
-  auto& p = parser_->p;
+  ++turn_;
+  answered_ = false;
+  incoming_ = std::make_unique<incoming>();
+  incoming_->since = clock::now();
+  auto& p = incoming_->parser;
   p.header_limit(static_cast<std::uint32_t>(server_->options.max_header + 1));
   p.body_limit(server_->options.max_body);
   error_code e;
-  auto used = p.put(boost::asio::buffer(in_.data(), verdict.length), e);
+  auto used = p.put(boost::asio::buffer(in_.data(), head_length), e);
   if ((e && e != beast::http::error::need_more) || !p.is_header_done())
     return fail(e == beast::http::error::body_limit ? errc::body_too_large : errc::bad_framing);
   in_.erase(0, used);
-  // Who asks for what is decided here, from the header section: trailers come too late.
-  auto& m = p.get();
-  request_ = {};
-  request_.method = std::string{m.method_string()};
-  request_.target = std::string{m.target()};
-  auto question = request_.target.find('?');
-  request_.path = request_.target.substr(0, question);
-  if (question != std::string::npos)
-    request_.query = request_.target.substr(question + 1);
-  for (auto& f : m)
-    request_.headers.push_back({std::string{f.name_string()}, std::string{f.value()}});
-  request_.remote = remote_;
-  auto given = request_.get("X-Request-Id");
-  request_id_ = request_.id = fit_to_repeat(given) ? std::string{given} : make_request_id();
-  http11_ = m.version() == 11;
+  auto& r = incoming_->head;
+  r.method = std::string{p.get().method_string()};
+  set_target(r, {p.get().target().data(), p.get().target().size()});
+  for (auto& f : p.get())
+    r.headers.push_back({std::string{f.name_string()}, std::string{f.value()}});
+  r.remote = remote_;
+  request_id_ = r.id = id_of(r);
+  http11_ = p.get().version() == 11;
   keep_alive_ = p.keep_alive();
-  head_only_ = request_.method == "HEAD";
-  answered_ = false;
-  ++turn_;
-  static constexpr std::string_view known[] = {"GET",   "HEAD",   "POST",   "PUT",
-                                               "PATCH", "DELETE", "OPTIONS"};
-  if (std::find(std::begin(known), std::end(known), request_.method) == std::end(known))
+  head_only_ = r.method == "HEAD";
+  if (!known(r.method))
     return fail(errc::not_implemented);
+  if (!p.is_done() && !may_have_body(r.method))
+    return fail(errc::bad_framing);
   auto length = p.content_length();
   if (length && *length > server_->options.max_body)
     return fail(errc::body_too_large);
-  auto expect = request_.get("Expect");
-  if (!expect.empty()) {
+  if (auto expect = r.get("Expect"); !expect.empty()) {
     if (!beast::iequals({expect.data(), expect.size()}, "100-continue"))
       return fail(errc::expectation_failed);
     if (http11_ && !p.is_done() && in_.empty()) {
@@ -123,13 +153,11 @@ void connection::consume() {
     return dispatch();
   phase_ = phase::body;
   p.eager(true);
-  set_deadline(server_->options.header_timeout +
-               std::chrono::seconds{server_->options.max_body / body_bytes_per_second / 16 + 1});
   parse_body();
 }
 
 void connection::parse_body() {
-  auto& p = parser_->p;
+  auto& p = incoming_->parser;
   error_code e;
   while (!in_.empty() && !p.is_done()) {
     auto used = p.put(boost::asio::buffer(in_), e);
@@ -145,61 +173,54 @@ void connection::parse_body() {
     return dispatch();
   if (in_.size() > read_size)
     return fail(errc::bad_framing); // a chunk extension or trailer without end
+  // Every byte of it buys a little time: who is slower than that is waiting for something else.
+  auto& o = server_->options;
+  auto earned = std::chrono::milliseconds{p.get().body().size() * 1000 / o.body_rate};
+  deadline_ = as_ticks(incoming_->since + o.body_timeout + earned);
   read();
 }
 
 void connection::dispatch() {
-  request_.body = std::move(parser_->p.get().body());
-  parser_.reset();
+  auto r = std::move(incoming_->head);
   handshake_.reset();
-  if (asks_for_websocket(request_))
-    handshake_ = std::make_unique<handshake>(read_handshake(request_));
+  auto upgrading = asks_for_websocket(r);
+  auto asked = upgrading ? r : request{};
+  r.body = std::move(incoming_->parser.get().body());
+  if (upgrading) {
+    handshake_ = std::make_unique<handshake>(read_handshake(r));
+    handshake_->asked = std::move(asked);
+  }
+  incoming_.reset();
   if (in_.empty())
     in_.shrink_to_fit();
   phase_ = phase::handling;
-  set_deadline(std::chrono::milliseconds{0}); // whoever handles it has deadlines of its own
+  deadline_ = 0; // whoever handles it has deadlines of its own
   ++server_->stats.requests_total;
-  auto e = std::make_shared<answer>(shared_from_this(), turn_);
-  server_->handle(std::move(request_), std::move(e));
-  request_ = {};
-  watch_peer();
+  {
+    std::lock_guard lock{mutex_};
+    open_turn_ = turn_;
+  }
+  server_->handle(std::move(r), std::make_shared<answer>(shared_from_this(), turn_));
+  if (answering())
+    read();
 }
 
 void connection::fail(errc code) {
   ++server_->stats.refused_total;
   timer_.begin();
+  auto seen = incoming_ && !incoming_->head.id.empty() ? std::move(incoming_->head) : glimpse(in_);
+  if (seen.id.empty())
+    seen.id = id_of(seen);
+  seen.remote = remote_;
+  request_id_ = seen.id;
+  head_only_ = seen.method == "HEAD";
   keep_alive_ = false; // what follows on this connection cannot be trusted
-  refused_ = true;
+  ignoring_ = true;
   in_.clear();
-  parser_.reset();
+  incoming_.reset();
   phase_ = phase::handling;
   answered_ = false;
-  if (request_id_.empty())
-    request_id_ = make_request_id();
-  auto r = server_->failure(code, request_id_);
-  respond(std::move(r), turn_);
-}
-
-void connection::watch_peer() {
-  if (closed_ || reading_ || (phase_ != phase::handling && phase_ != phase::streaming) ||
-      in_.size() >= read_size)
-    return;
-  reading_ = true;
-  socket_.async_wait(tcp::socket::wait_read, [me = shared_from_this()](error_code e) {
-    me->reading_ = false;
-    if (e || me->closed_)
-      return;
-    char buffer[1024];
-    auto n = me->socket_.read_some(boost::asio::buffer(buffer), e);
-    if (e && e != boost::asio::error::would_block)
-      return me->close();
-    if (!e && me->phase_ != phase::streaming)
-      me->in_.append(buffer, n); // pipelined; a stream is the last answer of its connection
-    if (me->phase_ == phase::handling || me->phase_ == phase::streaming)
-      me->watch_peer();
-    else // the answer was given meanwhile, and this belongs to the next request
-      me->consume();
-  });
+  respond(server_->failure(code, seen), turn_);
 }
 
 } // namespace parlor::http

@@ -29,13 +29,15 @@ void connection::upgrade(const std::shared_ptr<websocket_stream>& to, std::uint6
     fault = errc::bad_framing; // frames before the answer, or the answer to Expect under way
   if (fault != errc::none) {
     to->cut();
-    auto r = server_->failure(fault, request_id_);
+    request nameless; // asked for nothing of the kind
+    nameless.id = request_id_;
+    auto r = server_->failure(fault, handshake_ ? handshake_->asked : nameless);
     if (fault == errc::upgrade_required) {
       r.headers.push_back({"Upgrade", "websocket"});
       r.headers.push_back({"Sec-WebSocket-Version", "13"});
     } else {
       keep_alive_ = false;
-      refused_ = true;
+      ignoring_ = true;
     }
     return respond(std::move(r), turn);
   }
@@ -46,6 +48,7 @@ void connection::upgrade(const std::shared_ptr<websocket_stream>& to, std::uint6
   watcher_ = nullptr;
   boost::system::error_code ignored;
   socket_.cancel(ignored); // of watching the peer
+  socket_.non_blocking(true, ignored);
   {
     std::lock_guard lock{mutex_};
     upgraded_ = to;

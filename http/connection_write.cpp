@@ -5,6 +5,9 @@
 
 #include <boost/asio/post.hpp>
 
+#include <sys/socket.h>
+#include <sys/uio.h>
+
 #include <array>
 #include <cstdio>
 
@@ -15,6 +18,9 @@ using error_code = boost::system::error_code;
 namespace {
 
 constexpr auto linger_time = std::chrono::seconds{2};
+constexpr std::size_t kept_room = 8; // pieces; a burst's room is given back
+
+bool has_body(unsigned status) { return status != 204 && status != 304; }
 
 } // namespace
 
@@ -23,10 +29,9 @@ void connection::respond(response r, std::uint64_t turn) {
     return;
   answered_ = true;
   timer_.answered(r.status);
-  auto text = head_text(r, {false, false, keep_alive_, request_id_});
-  if (!head_only_ && r.status != 204 && r.status != 304)
-    text += r.body;
-  out_ += text;
+  out_ += head_text(r, {false, false, keep_alive_, request_id_});
+  if (!head_only_ && has_body(r.status))
+    out_ += r.body;
   ending_ = true;
   set_deadline(server_->options.write_timeout);
   flush();
@@ -36,29 +41,20 @@ void connection::open(response head, std::string keepalive, std::uint64_t turn) 
   if (closed_ || turn != turn_ || answered_ || phase_ != phase::handling)
     return;
   answered_ = true;
-  keep_alive_ = false;
+  keep_alive_ = keep_alive_ && http11_; // an older peer sees the end of the connection only
   chunked_ = http11_;
   timer_.answered(head.status);
   phase_ = phase::streaming;
   out_ += head_text(head, {true, chunked_, keep_alive_, request_id_});
-  request_ = {};
-  std::string{}.swap(in_);
-  keepalive_ = std::move(keepalive);
-  if (head_only_) {
-    ending_ = true;
-    chunked_ = false;
-  }
-  watch_peer(); // it had stopped if a lot was pipelined
+  keepalive_ = server_->shared_text(std::move(keepalive));
+  if (in_.empty())
+    std::string{}.swap(in_);
+  read(); // it had stopped if a lot was pipelined
   std::lock_guard lock{mutex_};
+  if (head_only_)
+    end_asked_ = true;
   if (!std::exchange(flush_scheduled_, true))
     schedule_flush(); // with what is pushed in this turn of the loop
-}
-
-void connection::end_stream(std::uint64_t turn) {
-  if (closed_ || turn != turn_ || phase_ != phase::streaming || ending_)
-    return;
-  ending_ = true;
-  flush();
 }
 
 void connection::schedule_flush() {
@@ -66,139 +62,158 @@ void connection::schedule_flush() {
 }
 
 void connection::flush() {
-  if (closed_)
-    return;
-  if (waiting_write_)
-    return;
-  for (;;) {
-    if (offset_ == 0 && out_.empty() && sending_.empty() &&
-        tail_.empty()) { // frame what has been pushed
-      std::vector<chunk> more;
-      if (phase_ == phase::streaming && !head_only_) {
-        std::lock_guard lock{mutex_};
-        more.swap(pending_);
-        flush_scheduled_ = false;
-      }
-      if (more.empty())
-        return wrote_all();
-      std::size_t size = 0;
-      for (auto& c : more)
-        size += c->size();
-      if (chunked_) {
-        char frame[24];
-        std::snprintf(frame, sizeof frame, "%zx\r\n", size);
-        out_ = frame;
-        tail_ = "\r\n";
-      }
-      sending_.assign(std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));
-    }
-    // One write for everything there is.
-    std::array<boost::asio::const_buffer, 64> buffers;
-    std::size_t count = 0;
-    auto skip = offset_;
-    auto add = [&](std::string_view s) {
-      auto n = std::min(skip, s.size());
-      skip -= n;
-      if (s.size() > n && count < buffers.size())
-        buffers[count++] = boost::asio::buffer(s.data() + n, s.size() - n);
-    };
-    add(out_);
-    for (auto& c : sending_) {
-      if (count + 1 >= buffers.size())
-        break;
-      add(*c);
-    }
-    add(tail_);
-    error_code e;
-    auto all_in = count < buffers.size() - 1;
-    auto n = socket_.write_some(
-        std::vector<boost::asio::const_buffer>(
-            buffers.begin(),
-            buffers.begin() +
-                static_cast<std::ptrdiff_t>(all_in ? count : count - (tail_.empty() ? 0 : 1))),
-        e);
-    if (e == boost::asio::error::would_block) {
-      waiting_write_ = true;
-      if (deadline_ == 0)
-        set_deadline(server_->options.write_timeout);
-      socket_.async_wait(tcp::socket::wait_write, [me = shared_from_this()](error_code failed) {
-        me->waiting_write_ = false;
-        if (failed)
-          return me->close();
-        me->flush();
-      });
-      return;
-    }
-    if (e)
-      return close();
-    server_->stats.bytes_sent += n;
-    if (phase_ == phase::streaming) {
-      set_deadline(std::chrono::milliseconds{0});
-      keepalive_at_ = keepalive_.empty()
-                          ? 0
-                          : as_ticks(clock::now() + server_->options.keepalive_every * 2 / 3);
-    } else if (answered_) {
-      set_deadline(server_->options.write_timeout);
-    }
-    offset_ += n;
-    if (offset_ >= out_.size()) { // drop what is done, piece by piece
-      offset_ -= out_.size();
-      std::string{}.swap(out_);
-      while (!sending_.empty() && offset_ >= sending_.front()->size()) {
-        offset_ -= sending_.front()->size();
-        backlog_.fetch_sub(sending_.front()->size(), std::memory_order_relaxed);
-        sending_.pop_front();
-      }
-      if (sending_.empty() && offset_ >= tail_.size()) {
-        offset_ = 0;
-        tail_.clear();
-      }
-    }
-    auto drained = false;
-    {
-      std::lock_guard lock{mutex_};
-      drained = backlog_.load(std::memory_order_relaxed) <= exchange::low_water &&
-                std::exchange(above_high_, false);
-    }
-    if (drained)
-      tell(signal::drained);
-  }
+  do
+    gather();
+  while (!closed_ && !waiting_write_ && write());
 }
 
-void connection::wrote_all() {
-  if (!ending_)
+/// Frames what has been pushed and, where it has been asked for, the end.
+void connection::gather() {
+  std::lock_guard lock{mutex_};
+  flush_scheduled_ = false;
+  if (phase_ != phase::streaming || ending_ || !sending_.empty() || !tail_.empty())
     return;
+  if (head_only_)
+    pending_.clear();
+  sending_.swap(pending_);
+  ending_ = end_asked_;
+  auto last = ending_ && chunked_ && !head_only_;
+  if (sending_.empty()) {
+    if (last)
+      out_ += "0\r\n\r\n";
+    return;
+  }
+  if (!chunked_)
+    return;
+  std::size_t size = 0;
+  for (auto& c : sending_)
+    size += c->size();
+  char frame[24];
+  std::snprintf(frame, sizeof frame, "%zx\r\n", size);
+  out_ += frame;
+  tail_ = last ? "\r\n0\r\n\r\n" : "\r\n";
+}
+
+/// One write of what there is. True if it is worth to go on.
+bool connection::write() {
+  std::array<iovec, 64> parts;
+  std::size_t count = 0;
+  auto skip = offset_;
+  auto add = [&](std::string_view s) {
+    auto n = std::min(skip, s.size());
+    skip -= n;
+    if (s.size() > n && count < parts.size())
+      parts[count++] = {const_cast<char*>(s.data()) + n, s.size() - n};
+  };
+  add(out_);
+  for (auto i = sent_; i < sending_.size() && count < parts.size(); ++i)
+    add(*sending_[i]);
+  add(tail_);
+  if (count == 0) {
+    answered();
+    return false;
+  }
+  msghdr message{};
+  message.msg_iov = parts.data();
+  message.msg_iovlen = count;
+  auto n = ::sendmsg(socket_.native_handle(), &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+  if (n < 0 && errno == EINTR)
+    return true;
+  if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+    waiting_write_ = true;
+    if (deadline_ == 0)
+      set_deadline(server_->options.write_timeout);
+    socket_.async_wait(tcp::socket::wait_write, [me = shared_from_this()](error_code failed) {
+      me->waiting_write_ = false;
+      if (failed)
+        return me->close();
+      me->flush();
+    });
+    return false;
+  }
+  if (n < 0) {
+    close();
+    return false;
+  }
+  wrote(static_cast<std::size_t>(n));
+  return true;
+}
+
+void connection::wrote(std::size_t n) {
+  server_->stats.bytes_sent += n;
   if (phase_ == phase::streaming) {
-    if (chunked_) {
-      chunked_ = false;
-      out_ = "0\r\n\r\n";
-      return flush();
+    deadline_ = 0;
+    auto& every = server_->options.keepalive_every;
+    keepalive_at_ = keepalive_ ? as_ticks(clock::now() + every * 2 / 3) : 0;
+  } else if (answered_) {
+    set_deadline(server_->options.write_timeout);
+  }
+  offset_ += n;
+  if (offset_ < out_.size())
+    return;
+  offset_ -= out_.size();
+  std::string{}.swap(out_);
+  std::size_t done = 0; // bytes of whole pieces
+  for (; sent_ < sending_.size() && offset_ >= sending_[sent_]->size(); sending_[sent_++].reset()) {
+    offset_ -= sending_[sent_]->size();
+    done += sending_[sent_]->size();
+  }
+  if (sent_ == sending_.size()) {
+    sent_ = 0;
+    sending_.clear();
+    if (sending_.capacity() > kept_room)
+      sending_.shrink_to_fit();
+    if (offset_ >= tail_.size()) {
+      offset_ = 0;
+      tail_ = {};
     }
-    return close();
   }
-  ending_ = false;
+  if (done == 0)
+    return;
+  auto drained = false;
+  {
+    std::lock_guard lock{mutex_};
+    drained = backlog_.fetch_sub(done, std::memory_order_relaxed) - done <= exchange::low_water &&
+              std::exchange(above_high_, false);
+  }
+  if (drained)
+    tell(signal::drained);
+}
+
+/// Nothing is left to be written. Was that the end of an answer?
+void connection::answered() {
+  if (!std::exchange(ending_, false))
+    return;
   timer_.end();
-  if (!keep_alive_) {
-    error_code ignored;
-    socket_.shutdown(tcp::socket::shutdown_send, ignored);
-    if (!refused_ && in_.empty())
-      return close();
-    // A socket closed with bytes unread is reset, and the answer may be lost with it.
-    phase_ = phase::closing;
-    set_deadline(linger_time);
-    return consume();
-  }
-  if (phase_ == phase::handling && answered_)
-    next_request();
+  if (keep_alive_)
+    return next_request();
+  if (!ignoring_ && in_.empty())
+    return close();
+  // A socket closed with bytes unread is reset, and the answer may be lost with it.
+  error_code ignored;
+  socket_.shutdown(tcp::socket::shutdown_send, ignored);
+  phase_ = phase::closing;
+  keepalive_at_ = 0;
+  set_deadline(linger_time);
+  in_.clear();
+  read();
 }
 
 void connection::next_request() {
+  {
+    std::lock_guard lock{mutex_};
+    open_turn_ = 0;
+    end_asked_ = above_high_ = false;
+    pending_.clear();
+    backlog_ = 0;
+  }
   tell(signal::gone);
   watcher_ = nullptr;
   ++turn_;
-  request_ = {};
   request_id_.clear();
-  head_only_ = false;
+  keepalive_.reset();
+  keepalive_at_ = 0;
+  head_only_ = chunked_ = false;
   phase_ = phase::idle;
   set_deadline(server_->options.idle_timeout);
   if (in_.empty())

@@ -67,7 +67,10 @@ public:
   /// A piece, shared between all who get it. Never blocks, never copies.
   virtual void push(chunk piece) = 0;
 
-  /// The orderly end, after everything pushed has been written.
+  /// The orderly end, after everything pushed has been written. What is pushed later is ignored. Of
+  /// a stream it leaves with the last piece if that was pushed in the same turn of the loop, and
+  /// the connection goes on with its next request, unless the peer is older than HTTP/1.1 or asked
+  /// for it to be closed.
   virtual void close() = 0;
 
   /// Cuts the connection without an orderly end: the peer can tell that something is missing.

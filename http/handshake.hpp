@@ -10,6 +10,7 @@ struct handshake {
   errc fault = errc::none; // bad_framing; upgrade_required: no handshake, or of another version
   std::string key;
   std::string extensions; // of all such lines
+  request asked;          // for the looks of a refusal; without its body
 };
 
 /// Whether it asks for a WebSocket at all, soundly or not.

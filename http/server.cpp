@@ -2,13 +2,19 @@
 
 #include "http/connection.hpp"
 
+#include <boost/asio/dispatch.hpp>
 #include <boost/asio/post.hpp>
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
 
 namespace parlor::http {
 
 namespace {
 
 constexpr auto sweep_every = std::chrono::milliseconds{500};
+constexpr auto pause_after_failure = std::chrono::milliseconds{100};
 using error_code = boost::system::error_code;
 
 /// One timer for all deadlines and keepalives, only while there are connections.
@@ -21,51 +27,75 @@ void sweep(const std::shared_ptr<server::shared>& s) {
       return;
     }
     auto now = clock::now();
-    for (auto* c : s->open)
-      c->look_at_clock(now);
+    for (auto& c : s->open)
+      static_cast<connection&>(c).look_at_clock(now);
     sweep(s);
   });
 }
 
-void accept(const std::shared_ptr<server::shared>& s);
-
-void accept_later(const std::shared_ptr<server::shared>& s, std::chrono::milliseconds pause) {
-  s->pause.expires_after(pause);
-  s->pause.async_wait([s](error_code stop) {
-    if (!stop)
-      accept(s);
-  });
+/// What an accepted socket inherits: it needs no call of its own for any of these.
+void prepare(int listening) {
+  auto set = [listening](int level, int name, auto value) {
+    setsockopt(listening, level, name, &value, sizeof value);
+  };
+  set(IPPROTO_TCP, TCP_NODELAY, 1);
+  // A peer that has vanished is noticed though nothing is being said (reliability.md S5).
+  set(SOL_SOCKET, SO_KEEPALIVE, 1);
+  set(IPPROTO_TCP, TCP_KEEPIDLE, 10);
+  set(IPPROTO_TCP, TCP_KEEPINTVL, 5);
+  set(IPPROTO_TCP, TCP_KEEPCNT, 3);
+  set(IPPROTO_TCP, TCP_USER_TIMEOUT, 30'000U);
 }
 
-void accept(const std::shared_ptr<server::shared>& s) {
-  // Who comes now waits in the kernel until somebody has gone.
-  if (s->stats.connections_open >= s->options.max_connections)
-    return accept_later(s, std::chrono::milliseconds{20});
-  s->acceptor.async_accept(boost::asio::make_strand(s->io), [s](error_code e, tcp::socket socket) {
-    {
-      std::lock_guard lock{s->mutex};
-      if (s->stopped)
-        return;
-    }
-    if (e) {
-      if (e == boost::asio::error::operation_aborted)
-        return;
-      // Out of descriptors, most likely: accepting again at once would only burn the processor.
-      return accept_later(s, std::chrono::milliseconds{100});
-    }
-    auto executor = socket.get_executor();
-    auto c = std::make_shared<connection>(std::move(socket), s);
-    boost::asio::post(executor, [c] { c->start(); });
-    {
-      std::lock_guard lock{s->mutex};
-      if (!std::exchange(s->sweeping, true))
-        sweep(s);
-    }
-    accept(s);
-  });
+void accepted(const std::shared_ptr<server::shared>& s, connection_socket socket) {
+  auto executor = socket.get_executor();
+  auto c = std::make_shared<connection>(std::move(socket), s->peer.address().to_string(), s);
+  boost::asio::dispatch(executor, [c] { c->start(); });
+  std::lock_guard lock{s->mutex};
+  if (!std::exchange(s->sweeping, true))
+    sweep(s);
 }
 
 } // namespace
+
+void accept_next(const std::shared_ptr<server::shared>& s) {
+  {
+    std::lock_guard lock{s->mutex};
+    // Who comes now waits in the kernel until somebody has gone.
+    s->waiting_for_room = s->stats.connections_open >= s->options.max_connections;
+    if (s->waiting_for_room || s->stopped)
+      return;
+  }
+  s->acceptor.async_accept(boost::asio::make_strand(s->io), s->peer,
+                           [s](error_code e, connection_socket socket) {
+                             if (e == boost::asio::error::operation_aborted)
+                               return;
+                             if (!e) {
+                               accepted(s, std::move(socket));
+                               return accept_next(s);
+                             }
+                             // Out of descriptors, most likely: accepting again at once would only
+                             // burn the processor.
+                             s->pause.expires_after(pause_after_failure);
+                             s->pause.async_wait([s](error_code stop) {
+                               if (!stop)
+                                 accept_next(s);
+                             });
+                           });
+}
+
+chunk server::shared::shared_text(std::string text) {
+  if (text.empty())
+    return {};
+  std::lock_guard lock{mutex};
+  for (auto& known : texts)
+    if (*known == text)
+      return known;
+  auto made = std::make_shared<const std::string>(std::move(text));
+  if (texts.size() < 16)
+    texts.push_back(made);
+  return made;
+}
 
 server::server(boost::asio::io_context& io, server_options options, handler handle,
                failure_body failure)
@@ -82,11 +112,13 @@ void server::start() {
   a.open(at.protocol(), e);
   a.set_option(tcp::acceptor::reuse_address{true}, e);
   a.bind(at, e);
-  if (!e)
+  if (!e) {
+    prepare(a.native_handle());
     a.listen(4096, e);
+  }
   if (e)
     throw std::system_error{e, "cannot listen on " + o.address + ':' + std::to_string(o.port)};
-  accept(state_);
+  accept_next(state_);
 }
 
 unsigned short server::port() const {
@@ -110,8 +142,8 @@ void server::close_all() {
   std::vector<std::shared_ptr<connection>> all;
   {
     std::lock_guard lock{state_->mutex};
-    for (auto* c : state_->open)
-      if (auto strong = c->weak_from_this().lock())
+    for (auto& c : state_->open)
+      if (auto strong = static_cast<connection&>(c).weak_from_this().lock())
         all.push_back(std::move(strong));
   }
   for (auto& c : all)

@@ -24,7 +24,11 @@ struct server_options {
   std::size_t max_header = 16 * 1024; // request line and headers, bytes
   std::size_t max_target = 8 * 1024;
   std::uint64_t max_body = 25 * 1024 * 1024;
-  std::chrono::milliseconds header_timeout{10'000};  // for all of them, however slowly they drip
+  std::chrono::milliseconds header_timeout{10'000}; // for all of them, however slowly they drip
+  // A body has this long, and longer the more of it has come; the whole of it is late after
+  // body_timeout + its size / body_rate.
+  std::chrono::milliseconds body_timeout{30'000};
+  std::uint64_t body_rate = 16 * 1024;               // bytes a second; not 0
   std::chrono::milliseconds idle_timeout{75'000};    // between requests
   std::chrono::milliseconds write_timeout{30'000};   // without the peer taking a byte
   std::chrono::milliseconds keepalive_every{15'000}; // of silence on a stream, at most
@@ -43,8 +47,10 @@ struct server_stats {
 };
 
 using handler = std::function<void(request&&, exchange_ptr)>;
-/// The answer to what never reaches the handler.
-using failure_body = std::function<response(errc, const std::string& request_id)>;
+/// The answer to what never reaches the handler. The request is what was read of it: `id` always;
+/// method, target and headers as far as they came whole. If it was refused for its framing they are
+/// not to be trusted with more than the looks of the answer.
+using failure_body = std::function<response(errc, const request&)>;
 
 class server {
 public:

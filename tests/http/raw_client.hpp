@@ -25,12 +25,17 @@ enum class ending { open, closed, reset }; // of the server's side
 class raw_client {
 public:
   /// `receive_buffer` in bytes makes the client a slow reader for the server's kernel, too.
-  explicit raw_client(unsigned short port, int receive_buffer = 0)
-      : fd_{socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)} {
+  explicit raw_client(unsigned short port, int receive_buffer = 0) : raw_client{} {
     if (receive_buffer != 0)
       setsockopt(fd_, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer);
+    connect_to(port);
+  }
+  /// Has a socket, and no connection yet.
+  raw_client() : fd_{socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)} {
     int on = 1;
     setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  }
+  void connect_to(unsigned short port) {
     sockaddr_in to{};
     to.sin_family = AF_INET;
     to.sin_port = htons(port);
@@ -77,6 +82,12 @@ public:
     return ending_;
   }
 
+  /// Reads until the end of a chunked body, after which the connection goes on.
+  bool until_terminator(std::chrono::milliseconds time = std::chrono::seconds{10}) {
+    constexpr std::string_view end = "\r\n0\r\n\r\n";
+    return until_true([&] { return std::string_view{text_}.ends_with(end); }, time);
+  }
+
   template <class Done>
   bool until_true(Done done, std::chrono::milliseconds time) {
     auto due = std::chrono::steady_clock::now() + time;
@@ -94,17 +105,31 @@ public:
       else if (n < 0)
         ending_ = errno == ECONNRESET ? ending::reset : ending::closed;
       else
-        text_.append(buffer, static_cast<std::size_t>(n));
+        ++reads_, text_.append(buffer, static_cast<std::size_t>(n));
     }
     return true;
   }
 
   const std::string& text() const { return text_; }
-  std::string take() { return std::exchange(text_, {}); }
+  std::string take() {
+    reads_ = 0;
+    return std::exchange(text_, {});
+  }
+  /// How many times something was there to be read since the last take(). A reader that waits for
+  /// each write sees each by itself.
+  int reads() const { return reads_; }
+  /// Its own.
+  unsigned short port() const {
+    sockaddr_in own{};
+    socklen_t size = sizeof own;
+    getsockname(fd_, reinterpret_cast<sockaddr*>(&own), &size);
+    return ntohs(own.sin_port);
+  }
 
 private:
   int fd_;
   std::string text_;
+  int reads_ = 0;
   ending ending_ = ending::open;
 };
 

@@ -10,9 +10,11 @@
 #include "raw_client.hpp"
 
 #include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/post.hpp>
 
 #include <condition_variable>
 #include <deque>
+#include <future>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -62,7 +64,8 @@ private:
 inline http::server_options patient() {
   http::server_options o;
   o.port = 0;
-  for (auto* t : {&o.header_timeout, &o.idle_timeout, &o.write_timeout, &o.keepalive_every})
+  for (auto* t :
+       {&o.header_timeout, &o.body_timeout, &o.idle_timeout, &o.write_timeout, &o.keepalive_every})
     *t = std::chrono::seconds{60};
   return o;
 }
@@ -76,10 +79,14 @@ public:
                   visitors_.push_back({std::move(r), std::move(e)});
                   came_.notify_all();
                 },
-                [](errc code, const std::string& id) {
+                [this](errc code, const http::request& seen) {
+                  {
+                    std::lock_guard lock{mutex_};
+                    refused_ = seen;
+                  }
                   http::response r;
                   r.status = static_cast<unsigned>(describe(code).http_status);
-                  r.body = std::string{to_string(code)} + ' ' + id;
+                  r.body = std::string{to_string(code)} + ' ' + seen.id;
                   return r;
                 }} {
     server_.start();
@@ -112,6 +119,20 @@ public:
     return visitors_.size();
   }
 
+  /// Runs `f` on a thread of the server, and waits for it.
+  template <class F>
+  void in_one_turn(F f) {
+    std::promise<void> done;
+    boost::asio::post(io_, [&] { f(), done.set_value(); });
+    done.get_future().wait();
+  }
+
+  /// What was told of the last request that was refused.
+  http::request take_refused() {
+    std::lock_guard lock{mutex_};
+    return std::exchange(refused_, {});
+  }
+
   unsigned short port() const { return server_.port(); }
   http::server& server() { return server_; }
 
@@ -122,6 +143,7 @@ private:
   std::mutex mutex_;
   std::condition_variable came_;
   std::deque<visitor> visitors_;
+  http::request refused_;
   http::server server_;
   std::vector<std::thread> threads_;
 };
