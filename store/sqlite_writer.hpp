@@ -40,6 +40,7 @@ private:
   void remove_messages(std::int64_t last, std::int64_t session);
   void remove_task(std::int64_t id, const std::string& name, const std::string& key);
   std::int64_t remove_tasks(std::int64_t last, std::int64_t session, bool ended_too);
+  bool is_task(std::int64_t id);
   std::size_t prune_tasks(std::int64_t before, std::size_t limit);
   std::size_t prune_expired(std::int64_t before, std::size_t limit);
   std::size_t prune_keys(std::int64_t before, std::size_t limit);

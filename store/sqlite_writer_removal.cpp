@@ -5,6 +5,7 @@
 #include "store/task_id.hpp"
 
 #include <algorithm>
+#include <unordered_set>
 
 namespace parlor::store {
 
@@ -115,15 +116,22 @@ std::size_t sqlite_writer::prune(std::int64_t tasks_before, std::int64_t keys_be
   return most;
 }
 
-/// By their ids, which are in order of time: those that are old are at the beginning, and the few
-/// among them that ended late are passed over.
+/// By their ids, which are in order of time: those that are old are at the beginning. A task stays
+/// as long as the one accepted before it in its session does, be that open or not old enough: only
+/// the far end of a chain may go, or what is behind the gap could be neither found nor deleted.
 std::size_t sqlite_writer::prune_tasks(std::int64_t before, std::size_t limit) {
   std::vector<std::int64_t> old;
-  for (auto r = db_.query("SELECT id FROM ended_task WHERE id < ? AND ended_at < ? ORDER BY id "
-                          "LIMIT ?",
-                          task_ids_before(before), before, limit);
-       r.next();)
+  std::unordered_set<std::int64_t> gone{0};
+  for (auto r = db_.query("SELECT id, prev FROM ended_task WHERE id < ? AND ended_at < ? ORDER BY "
+                          "id",
+                          task_ids_before(before), before);
+       old.size() < limit && r.next();) {
+    auto prev = r.integer(1);
+    if (!gone.contains(prev) && is_task(prev))
+      continue;
     old.push_back(r.integer(0));
+    gone.insert(r.integer(0));
+  }
   for (auto id : old) {
     db_.run("DELETE FROM attempt WHERE task = ?", id);
     db_.run("DELETE FROM ended_task WHERE id = ?", id);
@@ -131,14 +139,24 @@ std::size_t sqlite_writer::prune_tasks(std::int64_t before, std::size_t limit) {
   return old.size();
 }
 
-/// All their tasks had ended before.
+bool sqlite_writer::is_task(std::int64_t id) {
+  return db_
+      .query("SELECT 1 FROM open_task WHERE id = ?1 UNION ALL SELECT 1 FROM ended_task WHERE id = "
+             "?1",
+             id)
+      .next();
+}
+
+/// When the newest of its tasks is gone, all are.
 std::size_t sqlite_writer::prune_expired(std::int64_t before, std::size_t limit) {
-  std::int64_t upto = 0;
-  for (auto r = db_.query("SELECT id, at FROM expired ORDER BY id LIMIT ?", limit);
-       r.next() && r.integer(1) < before;)
-    upto = r.integer(0);
-  return upto == 0 ? 0
-                   : static_cast<std::size_t>(db_.run("DELETE FROM expired WHERE id <= ?", upto));
+  std::vector<std::int64_t> done;
+  for (auto r = db_.query("SELECT id, at, last_task FROM expired ORDER BY id");
+       done.size() < limit && r.next() && r.integer(1) < before;)
+    if (!is_task(r.integer(2)))
+      done.push_back(r.integer(0));
+  for (auto id : done)
+    db_.run("DELETE FROM expired WHERE id = ?", id);
+  return done.size();
 }
 
 std::size_t sqlite_writer::prune_keys(std::int64_t before, std::size_t limit) {

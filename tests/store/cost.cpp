@@ -128,7 +128,7 @@ TEST_CASE("every question has an index", "[store]") {
       {"SCAN meta", "meta"},
       {"SCAN open_task", "SELECT DISTINCT tenant, session_name"},
       {"USE TEMP B-TREE FOR DISTINCT", "SELECT DISTINCT tenant, session_name"},
-      {"SCAN expired", "ORDER BY id LIMIT"},
+      {"SCAN expired", "FROM expired ORDER BY id"},
       {"SCAN idempotency", "ORDER BY id LIMIT"},
       {"SCAN session USING COVERING INDEX session_recent", "SELECT count(*) FROM session"},
       {"SCAN t", "WITH RECURSIVE"},
