@@ -11,8 +11,8 @@ using kind = group_result::kind;
 
 namespace {
 
-fact_group asked(const session_key &key, const std::string &task,
-                 std::int64_t at, std::string print) {
+fact_group asked(const session_key& key, const std::string& task, std::int64_t at,
+                 std::string print) {
   return {session_opened{key, at, {}, {}}, seq_leased{key, 100},
           accepted(key, task, at, 1, "hello", {"scope:k", std::move(print)})};
 }
@@ -20,8 +20,7 @@ fact_group asked(const session_key &key, const std::string &task,
 } // namespace
 
 TEST_CASE_METHOD(fixture, "a repeated key names the first task", "[store]") {
-  auto one = apply({asked({"", "a"}, "t1", 1000, "same"),
-                    asked({"", "b"}, "t2", 1000, "same"),
+  auto one = apply({asked({"", "a"}, "t1", 1000, "same"), asked({"", "b"}, "t2", 1000, "same"),
                     asked({"", "c"}, "t3", 1000, "other")});
   REQUIRE(one.size() == 3);
   CHECK(one[0].what == kind::durable);
@@ -31,28 +30,23 @@ TEST_CASE_METHOD(fixture, "a repeated key names the first task", "[store]") {
   CHECK(one[2].what == kind::mismatch);
   CHECK(r->count_sessions() == 1);
   reopen();
-  CHECK(apply({asked({"", "d"}, "t4", 2000, "same")})[0].what ==
-        kind::duplicate);
+  CHECK(apply({asked({"", "d"}, "t4", 2000, "same")})[0].what == kind::duplicate);
 }
 
 TEST_CASE_METHOD(fixture, "a key is forgotten after a day", "[store]") {
   constexpr std::int64_t day = 24 * 3600 * 1000;
   apply({asked({"", "a"}, "t1", 1000, "same")});
-  CHECK(apply({asked({"", "b"}, "t2", 999 + day, "same")})[0].what ==
-        kind::duplicate);
-  CHECK(apply({asked({"", "b"}, "t3", 1000 + day, "other")})[0].what ==
-        kind::durable);
+  CHECK(apply({asked({"", "b"}, "t2", 999 + day, "same")})[0].what == kind::duplicate);
+  CHECK(apply({asked({"", "b"}, "t3", 1000 + day, "other")})[0].what == kind::durable);
   CHECK(apply({asked({"", "c"}, "t4", 1001 + day, "other")})[0].task == "t3");
 }
 
 TEST_CASE_METHOD(fixture, "a deleted session takes its keys along", "[store]") {
-  apply({asked({"", "a"}, "t1", 1000, "same"),
-         {session_removed{{"", "a"}, 1001, false}}});
+  apply({asked({"", "a"}, "t1", 1000, "same"), {session_removed{{"", "a"}, 1001, false}}});
   CHECK(apply({asked({"", "a"}, "t2", 1002, "same")})[0].what == kind::durable);
 }
 
-TEST_CASE_METHOD(fixture, "pruning is bounded and says when there is more",
-                 "[store]") {
+TEST_CASE_METHOD(fixture, "pruning is bounded and says when there is more", "[store]") {
   std::vector<fact_group> groups;
   for (int i = 0; i < 5; ++i) {
     auto n = std::to_string(i);
@@ -69,19 +63,15 @@ TEST_CASE_METHOD(fixture, "pruning is bounded and says when there is more",
   CHECK_FALSE(r->find_task("", "t0"));
   CHECK(r->usage_of("t0").empty());
   CHECK(r->find_task("", "open"));
-  CHECK(r->load_session({"", "s0"}, 10).history.size() ==
-        2); // the history stays with its session
+  CHECK(r->load_session({"", "s0"}, 10).history.size() == 2); // the history stays with its session
 }
 
-TEST_CASE_METHOD(fixture,
-                 "pruning waits for what was accepted before and ended late",
-                 "[store]") {
+TEST_CASE_METHOD(fixture, "pruning waits for what was accepted before and ended late", "[store]") {
   session_key key{"", "s"};
   std::vector<fact_group> groups;
   auto name = [](int at) { return "task_" + std::to_string(at) + "_x"; };
   for (int i = 0; i < 4; ++i)
-    groups.push_back({accepted(key, name(1000 + i), 1000 + i,
-                               static_cast<std::uint64_t>(i) + 1)});
+    groups.push_back({accepted(key, name(1000 + i), 1000 + i, static_cast<std::uint64_t>(i) + 1)});
   apply(groups);
   // In another order, the first one much later.
   apply({{usage_recorded{name(1001), 1, "m", 1500, {}, errc::internal}},
@@ -110,21 +100,18 @@ TEST_CASE_METHOD(fixture,
   CHECK(r->count_sessions() == 0);
 }
 
-TEST_CASE_METHOD(fixture, "names whose rows would be the same are told apart",
-                 "[store]") {
+TEST_CASE_METHOD(fixture, "names whose rows would be the same are told apart", "[store]") {
   auto id = task_ids_of("task_5_x").first;
   std::vector<std::string> alike{"task_5_x"};
   for (int i = 0; alike.size() < 3; ++i)
     if (auto n = "task_5_" + std::to_string(i); task_ids_of(n).first == id)
       alike.push_back(n);
   for (std::size_t i = 0; i < alike.size(); ++i)
-    apply({turn({"", "s" + std::to_string(i)}, alike[i], 5, 1, "hello",
-                alike[i])});
-  for (auto &n : alike)
+    apply({turn({"", "s" + std::to_string(i)}, alike[i], 5, 1, "hello", alike[i])});
+  for (auto& n : alike)
     CHECK(r->find_task("", n)->view.text == n);
   CHECK_FALSE(r->find_task("", "task_5_none"));
-  apply({{session_removed{
-      {"", "s0"}, 6, false}}}); // the first of them leaves a gap
+  apply({{session_removed{{"", "s0"}, 6, false}}}); // the first of them leaves a gap
   CHECK_FALSE(r->find_task("", alike[0]));
   CHECK(r->find_task("", alike[2])->view.text == alike[2]);
   apply({turn({"", "again"}, alike[0], 7, 1, "hello", "anew")});
@@ -133,14 +120,11 @@ TEST_CASE_METHOD(fixture, "names whose rows would be the same are told apart",
 }
 
 TEST_CASE("rows of tasks are in order of time", "[store]") {
-  CHECK(task_ids_of("task_1758000000001_aaaa").first >
-        task_ids_of("task_1758000000000_zzzz").last);
-  CHECK(task_ids_of("task_1758000000000_zzzz").last <
-        task_ids_before(1758000000001));
-  CHECK(task_ids_of("task_1758000000000_zzzz").first >=
-        task_ids_before(1758000000000) - 16);
-  for (auto *odd : {"", "t", "task_", "task__x", "task_-5_x", "task_5",
-                    "task_99999999999999999_x"}) {
+  CHECK(task_ids_of("task_1758000000001_aaaa").first > task_ids_of("task_1758000000000_zzzz").last);
+  CHECK(task_ids_of("task_1758000000000_zzzz").last < task_ids_before(1758000000001));
+  CHECK(task_ids_of("task_1758000000000_zzzz").first >= task_ids_before(1758000000000) - 16);
+  for (auto* odd :
+       {"", "t", "task_", "task__x", "task_-5_x", "task_5", "task_99999999999999999_x"}) {
     CAPTURE(odd);
     CHECK(task_ids_of(odd).first > 0);
     CHECK(task_ids_of(odd).last < task_ids_before(0));
