@@ -22,7 +22,11 @@ void session_state::receive(const session_ask_ptr& ask,
   if (talk)
     return handle(*ask, std::move(promise));
   stash.emplace_back(ask, std::move(promise));
-  if (!loading)
+  if (loading)
+    return;
+  if (received == 1 && ask->turn.fresh)
+    loaded({}); // the store cannot know it: not worth a question
+  else
     load();
 }
 

@@ -234,7 +234,8 @@ void api::turn(context& c, int route) const {
   v.turn.task_id = make_task_id(options_.wall());
   v.turn.message_id = make_message_id();
   v.turn.request_id = c.request.id;
-  if (v.turn.session.id.empty())
+  v.turn.fresh = v.turn.session.id.empty();
+  if (v.turn.fresh)
     v.turn.session.id = make_session_id();
   if (auto key = c.request.get("Idempotency-Key"); !key.empty()) {
     if (key.size() > 255)

@@ -25,6 +25,7 @@ struct idempotency {
 /// One turn to be taken in a session.
 struct turn_request {
   session_key session; // id never empty
+  bool fresh = false;  // the server has just made that id: nobody can have used it before
   std::string
       task_id; // made by the edge, so that an answer can name it before the session has seen it
   std::string message_id;    // of the user's message
