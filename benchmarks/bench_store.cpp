@@ -50,6 +50,8 @@ constexpr int tokens = 64;
 class turns {
 public:
   session_key made() { return {"", make_session_id()}; }
+  /// As a client would choose it: in no order at all.
+  session_key named() { return {"", "user-" + random_base32(26)}; }
 
   fact_group begin(const session_key& key, bool fresh, std::string& task) {
     ++now_;
@@ -189,7 +191,8 @@ int main(int argc, char** argv) {
                 "| CPU µs a turn |\n"
                 "|---|---|---|---|---|---|---|---|---|\n");
     figures moved;
-    for (auto fresh : {true, false})
+    enum class who { made, named, known };
+    for (auto asks : {who::made, who::named, who::known})
       for (std::size_t together : {1, 16, 64}) {
         figures begins, ends;
         auto rounds = together == 1 ? 600 : together == 16 ? 200 : 100;
@@ -197,7 +200,10 @@ int main(int argc, char** argv) {
           std::vector<session_key> keys;
           std::vector<fact_group> begun, ended;
           while (keys.size() < together) {
-            auto key = fresh ? t.made() : stored[dice() % stored.size()];
+            auto fresh = asks != who::known;
+            auto key = asks == who::made    ? t.made()
+                       : asks == who::named ? t.named()
+                                            : stored[dice() % stored.size()];
             if (std::find(keys.begin(), keys.end(), key) != keys.end())
               continue;
             std::string task;
@@ -209,9 +215,11 @@ int main(int argc, char** argv) {
           ends.measure([&] { w->apply(ended); });
           moved.measure([&] { w->checkpoint(); });
         }
-        begins.print(fresh ? "new session: accepted, started" : "stored session: accepted, started",
-                     together);
-        ends.print(fresh ? "new session: ended" : "stored session: ended", together);
+        std::string session = asks == who::made    ? "new session"
+                              : asks == who::named ? "new session, client's id"
+                                                   : "stored session";
+        begins.print((session + ": accepted, started").c_str(), together);
+        ends.print((session + ": ended").c_str(), together);
       }
     moved.print("checkpoint() after each two of these", 1);
     std::printf("\nlog at the end: %.1f MiB, file: %.1f MiB\n\n| look up | µs |\n|---|---|\n",
