@@ -15,6 +15,28 @@ void session_state::listen(const listener_actor& l) {
   ++entry.second;
 }
 
+namespace {
+
+/// A gap is announced, never hidden: how things stand, instead of what has happened.
+std::shared_ptr<session_answer> reset_answer(const conversation& talk, const std::string& task) {
+  auto a = std::make_shared<session_answer>();
+  a->reset = true;
+  a->the_session = talk.view();
+  a->last_seq = talk.last_told();
+  if (!task.empty()) {
+    a->the_task = talk.task(task);
+    a->ended = !a->the_task;
+  }
+  return a;
+}
+
+struct missed {
+  std::vector<event_ptr> events;
+  bool gap = false; // some of it is not kept any more
+};
+
+} // namespace
+
 void session_state::drop_listener(const listener_actor& l) {
   auto i = listeners.find(caf::actor_cast<caf::actor_addr>(l));
   if (i != listeners.end() && --i->second.second == 0)
@@ -34,15 +56,8 @@ void session_state::watch(const session_ask& ask,
     auto& c = *ask.after;
     auto known = c.epoch == world->epoch && c.seq <= talk->last_told() &&
                  (c.seq == 0 || c.seq + 1 >= talk->first_seq());
-    if (!known) { // a gap is announced, never hidden
-      auto a = std::make_shared<session_answer>();
-      a->reset = true;
-      a->the_session = talk->view();
-      a->last_seq = talk->last_told();
-      if (!ask.task.empty()) {
-        a->the_task = talk->task(ask.task);
-        a->ended = !a->the_task;
-      }
+    if (!known) {
+      auto a = reset_answer(*talk, ask.task);
       if (ask.listener && !a->ended)
         listen(ask.listener);
       promise.deliver(session_answer_ptr{std::move(a)});
@@ -58,20 +73,21 @@ void session_state::watch(const session_ask& ask,
     return answer_watch(ask, after, {}, promise);
   auto query = std::make_shared<store_query>();
   query->ask = [key = *key, task = ask.task, after](store::reader& r) -> std::any {
-    std::vector<event_ptr> events;
+    missed found;
+    auto& events = found.events;
     auto add = [&](const store::stored_task& t) {
       for (auto& e : stored_events(t))
         if (e->seq > after)
           events.push_back(std::move(e));
     };
     if (task.empty()) {
-      for (auto& t : r.tasks_after(key, after, 10'000))
+      for (auto& t : r.tasks_after(key, after, 10'000, &found.gap))
         add(t);
     } else if (auto t = r.find_task(key.tenant, task)) {
       add(*t);
     }
     std::sort(events.begin(), events.end(), [](auto& a, auto& b) { return a->seq < b->seq; });
-    return events;
+    return found;
   };
   auto again = std::make_shared<session_ask>(ask);
   parlor::ask(
@@ -81,12 +97,13 @@ void session_state::watch(const session_ask& ask,
           promise.deliver(refusal_answer(errc::session_not_found));
           return;
         }
-        auto* events = std::any_cast<std::vector<event_ptr>>(&reply->value);
-        if (events == nullptr) {
+        auto* found = std::any_cast<missed>(&reply->value);
+        if (found == nullptr)
           promise.deliver(refusal_answer(errc::store_failed));
-          return;
-        }
-        answer_watch(*again, after, *events, promise);
+        else if (found->gap)
+          promise.deliver(session_answer_ptr{reset_answer(*talk, {})});
+        else
+          answer_watch(*again, after, std::move(found->events), promise);
       },
       [promise](caf::error&) mutable { promise.deliver(refusal_answer(errc::store_failed)); });
 }

@@ -11,6 +11,7 @@
 
 int main(int argc, char** argv, char** envp) {
   std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN); // a limit on the size of files is a full disk, not the end
   try {
     std::string command;
     auto config = parlor::load_settings(argc, argv, envp, command);

@@ -199,7 +199,7 @@ std::optional<stored_task> sqlite_reader::find_task(const std::string& tenant,
 }
 
 std::vector<stored_task> sqlite_reader::tasks_after(const session_key& key, std::uint64_t after,
-                                                    std::size_t limit) {
+                                                    std::size_t limit, bool* gap) {
   snapshot one{db_};
   std::vector<stored_task> found;
   auto s = find_session_row(db_, key);
@@ -217,8 +217,11 @@ std::vector<stored_task> sqlite_reader::tasks_after(const session_key& key, std:
     auto r = db_.query("SELECT prev, ended_seq, settled FROM ended_task WHERE id = ? AND session = "
                        "?",
                        id, s->number);
-    if (!r.next())
-      break; // pruned, and all before it
+    if (!r.next()) { // pruned, and all before it
+      if (gap != nullptr)
+        *gap = true;
+      break;
+    }
     auto seen = r.number(1) <= after;
     if (seen && r.integer(2) != 0)
       break; // and all that were accepted before had ended by then

@@ -16,7 +16,7 @@ public:
   std::optional<stored_session> find_session(const session_key& key) override;
   std::optional<stored_task> find_task(const std::string& tenant, const std::string& task) override;
   std::vector<stored_task> tasks_after(const session_key& key, std::uint64_t after,
-                                       std::size_t limit) override;
+                                       std::size_t limit, bool* gap = nullptr) override;
   session_page list_sessions(const std::string& tenant, std::size_t limit,
                              const std::string& page) override;
   std::optional<message_page> list_messages(const session_key& key, std::size_t limit,

@@ -190,9 +190,9 @@ public:
   virtual std::optional<stored_task> find_task(const std::string& tenant,
                                                const std::string& task) = 0;
   /// Tasks of the session that have an event numbered above `after`, by accepted_seq; at most
-  /// `limit`.
+  /// `limit`. `gap` is set if there were more, which have been pruned.
   virtual std::vector<stored_task> tasks_after(const session_key& key, std::uint64_t after,
-                                               std::size_t limit) = 0;
+                                               std::size_t limit, bool* gap = nullptr) = 0;
   virtual session_page list_sessions(const std::string& tenant, std::size_t limit,
                                      const std::string& page) = 0;
   virtual std::optional<message_page> list_messages(const session_key& key, std::size_t limit,

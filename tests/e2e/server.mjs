@@ -16,8 +16,8 @@ export function freePort() {
   });
 }
 
-/** `env` is added to its environment; `config` is the text of a configuration file. */
-export async function startParlor(env = {}, { config } = {}) {
+/** `env` is added to its environment; `config` is the text of a configuration file; `inside` is a command that runs it. */
+export async function startParlor(env = {}, { config, inside = [] } = {}) {
   const dir = mkdtempSync(join(tmpdir(), 'parlor-'));
   const port = await freePort();
   const server = { url: `http://127.0.0.1:${port}`, port, dir };
@@ -25,7 +25,8 @@ export async function startParlor(env = {}, { config } = {}) {
   if (config !== undefined) writeFileSync(file, config);
   server.start = async () => {
     const clean = Object.fromEntries(Object.entries(process.env).filter(([k]) => !/^(PARLOR_|OPENAI_)/.test(k)));
-    server.process = spawn(bin, ['serve'], {
+    const [command, ...words] = [...inside, bin, 'serve'];
+    server.process = spawn(command, words, {
       env: {
         ...clean,
         PARLOR_SERVER_LISTEN: `127.0.0.1:${port}`,
