@@ -11,6 +11,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 
 namespace parlor {
 
@@ -76,10 +77,11 @@ auto observed(actor_kind kind, Self self, F f) {
   return detail::observed(kind, self, std::move(f), &F::operator());
 }
 
-/// Keeps CAF from printing; an exception ends the actor, is counted and is said.
+/// Keeps CAF from printing; an exception ends the actor, is counted and is said. Before it ends it
+/// may do `last`.
 template <class Self>
-void guard(actor_kind kind, Self self) {
-  self->set_exception_handler([kind](std::exception_ptr& thrown) -> caf::error {
+void guard(actor_kind kind, Self self, std::function<void()> last = {}) {
+  self->set_exception_handler([kind, last](std::exception_ptr& thrown) -> caf::error {
     stats_of(kind).failures.fetch_add(1, std::memory_order_relaxed);
     auto said = [kind](std::string_view error) {
       notice(log_level::error, "actor_failed",
@@ -92,6 +94,8 @@ void guard(actor_kind kind, Self self) {
     } catch (...) {
       said("not a std::exception");
     }
+    if (last)
+      last();
     return caf::exit_reason::unhandled_exception;
   });
 }

@@ -44,10 +44,18 @@ void keeper_state::commit() {
       full = true;
       return refuse_all(errc::store_full);
     }
-    broken = true; // promise 9: after this nothing more is acknowledged
     refuse_all(errc::store_failed);
-    options.on_broken(e.what());
+    give_up(e.what());
+  } catch (const std::exception& e) { // whether it is durable is not known
+    store_trouble(journal_stats::commit, e.what());
+    refuse_all(errc::store_failed);
+    give_up(e.what());
   }
+}
+
+void keeper_state::give_up(const std::string& why) {
+  broken = true; // promise 9: after this nothing more is acknowledged
+  options.on_broken(why);
 }
 
 keeper_actor::behavior_type keeper(keeper_actor::stateful_pointer<keeper_state> self,
@@ -93,10 +101,11 @@ keeper_actor::behavior_type keeper(keeper_actor::stateful_pointer<keeper_state> 
                    }
                  } catch (const store::store_error& e) {
                    store_trouble(journal_stats::tidy, e.what());
-                   if (e.what_kind == store::store_error::kind::broken) {
-                     s.broken = true;
-                     s.options.on_broken(e.what());
-                   }
+                   if (e.what_kind == store::store_error::kind::broken)
+                     s.give_up(e.what());
+                 } catch (const std::exception& e) {
+                   store_trouble(journal_stats::tidy, e.what());
+                   s.give_up(e.what());
                  }
                  self->delayed_send(self,
                                     more ? caf::timespan{std::chrono::milliseconds{10}}

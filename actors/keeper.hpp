@@ -47,6 +47,7 @@ struct keeper_state {
   bool broken = false;
   bool full = false;
   void commit();
+  void give_up(const std::string& why);
 };
 
 } // namespace parlor

@@ -37,6 +37,7 @@ lobby_actor::behavior_type lobby(lobby_actor::stateful_pointer<lobby_state> self
       auto key = std::move(i->second);
       s.keys.erase(i);
       s.sessions.erase(key);
+      s.crashed.insert(key);
       if (s.options.lost)
         s.options.lost(key);
     }
@@ -56,7 +57,8 @@ lobby_actor::behavior_type lobby(lobby_actor::stateful_pointer<lobby_state> self
                  auto i = s.sessions.find(ask->key);
                  if (i == s.sessions.end()) {
                    auto made =
-                       self->spawn<caf::monitored>(session, s.world, ask->key, lobby_actor{self});
+                       self->spawn<caf::monitored>(session, s.world, ask->key, lobby_actor{self},
+                                                   s.crashed.erase(ask->key) != 0);
                    s.keys.emplace(made.address(), ask->key);
                    i = s.sessions.emplace(ask->key, lobby_state::entry{made, 0}).first;
                  }

@@ -7,6 +7,7 @@
 #include "actors/session.hpp"
 
 #include <functional>
+#include <set>
 #include <unordered_map>
 
 namespace parlor {
@@ -31,6 +32,7 @@ struct lobby_state {
   lobby_options options;
   std::unordered_map<session_key, entry> sessions;
   std::map<caf::actor_addr, session_key> keys;
+  std::set<session_key> crashed; // and not come back yet
   void expire_stored();
 };
 

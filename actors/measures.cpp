@@ -49,9 +49,7 @@ void committed(std::span<const store::fact_group> groups,
 
 void store_trouble(journal_stats::op during, std::string_view error) {
   the_journal.errors[during].fetch_add(1, std::memory_order_relaxed);
-  static std::array<seldom, journal_stats::op_names.size()> said{seldom{10'000}, seldom{10'000},
-                                                                 seldom{10'000}};
-  if (auto held = said[during].pass(steady_ms()); held >= 0)
+  if (auto held = the_journal.said[during].pass(steady_ms()); held >= 0)
     notice(log_level::warn, "store_trouble",
            {{"during", journal_stats::op_names[during]},
             {"error", error},

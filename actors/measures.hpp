@@ -9,6 +9,7 @@
 #include "protocol/errc.hpp"
 #include "protocol/event.hpp"
 #include "protocol/histogram.hpp"
+#include "protocol/notice.hpp"
 #include "store/store.hpp"
 
 #include <exception>
@@ -63,6 +64,7 @@ struct journal_stats {
   histogram batch{bounds::batch}; // facts in one commit
   std::array<counter, fact_names.size()> facts{};
   std::array<counter, 3> errors{};
+  std::array<seldom, 3> said{seldom{10'000}, seldom{10'000}, seldom{10'000}}; // of errors
 };
 inline journal_stats the_journal;
 

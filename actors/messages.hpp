@@ -78,6 +78,7 @@ struct checkpoint_alarm {};
 /// The disk was full: time to record it again.
 struct record_again {
   std::shared_ptr<const record_effect> what;
+  std::uint64_t life; // of the session: when it has been removed meanwhile, so has this
 };
 /// From a session to its lobby: may I leave memory? Yes only if I have seen all `received` that you
 /// sent me.

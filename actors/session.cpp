@@ -32,25 +32,36 @@ void session_state::receive(const session_ask_ptr& ask,
 
 void session_state::load() {
   loading = true;
+  if (!std::exchange(after_crash, false))
+    return read();
+  // What the actor that crashed had on its way to the store is there before this is answered.
+  parlor::ask(
+      self, world->keeper, session_world::store_timeout,
+      fact_group_ptr{std::make_shared<const store::fact_group>()},
+      [this](const recorded_ptr&) { read(); }, [this](caf::error&) { not_loaded(); });
+}
+
+void session_state::not_loaded() {
+  loading = false;
+  for (auto& [ask, promise] : std::exchange(stash, {}))
+    promise.deliver(refusal_answer(errc::store_failed));
+  arm();
+}
+
+void session_state::read() {
   auto query = std::make_shared<store_query>();
   query->ask = [key = *key, limit = world->history_limit](store::reader& r) -> std::any {
     return r.load_session(key, limit);
   };
-  auto failed = [this] {
-    loading = false;
-    for (auto& [ask, promise] : std::exchange(stash, {}))
-      promise.deliver(refusal_answer(errc::store_failed));
-    arm();
-  };
   parlor::ask(
       self, world->archive, session_world::store_timeout, store_query_ptr{std::move(query)},
-      [this, failed](const store_reply_ptr& reply) {
+      [this](const store_reply_ptr& reply) {
         if (auto* image = std::any_cast<store::session_image>(&reply->value))
           loaded(*image);
         else
-          failed();
+          not_loaded();
       },
-      [failed](caf::error&) { failed(); });
+      [this](caf::error&) { not_loaded(); });
 }
 
 void session_state::loaded(store::session_image image) {
@@ -59,8 +70,13 @@ void session_state::loaded(store::session_image image) {
   auto now = world->wall();
   talk.emplace(*key, world->limits, std::move(image), now);
   perform(talk->resume(now));
-  for (auto& [ask, promise] : std::exchange(stash, {}))
-    handle(*ask, std::move(promise));
+  while (!stash.empty()) { // one by one: should it crash, the others are still there to be answered
+    auto ask = std::move(stash.front().first);
+    asked = std::move(stash.front().second);
+    stash.pop_front();
+    handle(*ask, asked);
+  }
+  asked = {};
   arm();
 }
 
@@ -132,7 +148,7 @@ void session_state::submit(const session_ask& ask,
 void session_state::look(const session_ask& ask,
                          caf::typed_response_promise<session_answer_ptr> promise) {
   auto a = std::make_shared<session_answer>();
-  if (!talk->exists() || talk->removed()) {
+  if (!told_anything()) {
     a->why.code = errc::session_not_found;
   } else {
     a->the_session = talk->view();
@@ -169,6 +185,7 @@ void session_state::perform(effects es) {
       tickets.clear();
       listeners.clear();
       last_active = {};
+      alarm_out = false; // it leaves at once; an alarm that is out is an old one
     }
   }
   arm();
@@ -176,16 +193,17 @@ void session_state::perform(effects es) {
 
 void session_state::record(record_effect&& r) {
   if (auto after = std::chrono::milliseconds{std::exchange(r.after_ms, 0)}; after.count() != 0) {
-    self->delayed_send(self, caf::timespan{after},
-                       record_again{std::make_shared<const record_effect>(std::move(r))});
+    self->delayed_send(
+        self, caf::timespan{after},
+        record_again{std::make_shared<const record_effect>(std::move(r)), loaded_times});
     return;
   }
   auto group = std::make_shared<store::fact_group>(std::move(r.group));
   self->request(world->keeper, caf::infinite, fact_group_ptr{std::move(group)})
       .then(
-          [this, ticket = r.ticket](const recorded_ptr& done) {
-            if (!talk)
-              return;
+          [this, ticket = r.ticket, life = loaded_times](const recorded_ptr& done) {
+            if (!talk || life != loaded_times)
+              return; // removed meanwhile; the tickets of its successor are others
             if (done->error == errc::none)
               perform(talk->durable(ticket, done->result, world->wall()));
             else if (done->error == errc::store_failed)
@@ -278,13 +296,24 @@ void session_state::task_down() {
     perform(talk->crashed(id, world->wall()));
 }
 
+void session_state::crashed() {
+  // CAF answers what is still in the mailbox; a promise that is dropped would be waited for.
+  asked.deliver(refusal_answer(errc::internal));
+  for (auto& [ask, promise] : stash)
+    promise.deliver(refusal_answer(errc::internal));
+  for (auto& [id, k] : promises)
+    k.promise.deliver(refusal_answer(errc::internal));
+}
+
 session_actor::behavior_type session(session_actor::stateful_pointer<session_state> self,
-                                     session_world_ptr world, session_key key, lobby_actor lobby) {
-  guard(actor_kind::session, self);
+                                     session_world_ptr world, session_key key, lobby_actor lobby,
+                                     bool after_crash) {
+  guard(actor_kind::session, self, [self] { self->state.crashed(); });
   auto& st = self->state;
   st.world = std::move(world);
   st.key = std::make_shared<const session_key>(std::move(key));
   st.lobby = std::move(lobby);
+  st.after_crash = after_crash;
   self->set_exit_handler([self](caf::exit_msg& m) {
     auto& s = self->state;
     if (s.running && m.source == s.running.address()) {
@@ -300,7 +329,9 @@ session_actor::behavior_type session(session_actor::stateful_pointer<session_sta
           actor_kind::session, self,
           [self](const session_ask_ptr& ask) -> caf::typed_response_promise<session_answer_ptr> {
             auto promise = self->make_response_promise<session_answer_ptr>();
+            self->state.asked = promise;
             self->state.receive(ask, promise);
+            self->state.asked = {}; // answered, or kept until it is
             return promise;
           }),
       observed(actor_kind::session, self, [self](task_report& r) { self->state.report(r); }),
@@ -308,7 +339,7 @@ session_actor::behavior_type session(session_actor::stateful_pointer<session_sta
                [self](const session_alarm& a) { self->state.on_alarm(a.generation); }),
       observed(actor_kind::session, self,
                [self](const record_again& r) {
-                 if (self->state.talk)
+                 if (self->state.talk && r.life == self->state.loaded_times)
                    self->state.record(record_effect{*r.what});
                }),
       observed(actor_kind::session, self,

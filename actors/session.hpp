@@ -9,6 +9,7 @@
 #include "actors/interfaces.hpp"
 #include "actors/task.hpp"
 
+#include <deque>
 #include <functional>
 #include <map>
 #include <string>
@@ -45,17 +46,19 @@ struct session_state {
   lobby_actor lobby;
   std::optional<conversation> talk; // none: not loaded
   bool loading = false;
+  bool after_crash = false;
   bool leaving = false;
   std::uint64_t received = 0; // asks, for the lobby
   std::uint64_t loaded_times = 0;
   caf::actor_clock::time_point last_active;
-  std::vector<std::pair<session_ask_ptr, caf::typed_response_promise<session_answer_ptr>>> stash;
+  std::deque<std::pair<session_ask_ptr, caf::typed_response_promise<session_answer_ptr>>> stash;
   struct kept {
     caf::typed_response_promise<session_answer_ptr> promise;
     listener_actor listener;
     std::string task; // of a submission
   };
   std::map<std::uint64_t, kept> promises;
+  caf::typed_response_promise<session_answer_ptr> asked; // of the ask in hand
   std::uint64_t next_promise = 1;
   std::map<caf::actor_addr, std::pair<listener_actor, std::size_t>> listeners;
   std::map<std::string, std::shared_ptr<llm::limiter::ticket>>
@@ -69,6 +72,8 @@ struct session_state {
 
   void receive(const session_ask_ptr& ask, caf::typed_response_promise<session_answer_ptr> promise);
   void load();
+  void read();
+  void not_loaded();
   void loaded(store::session_image image);
   void handle(const session_ask& ask, caf::typed_response_promise<session_answer_ptr> promise);
   void submit(const session_ask& ask, caf::typed_response_promise<session_answer_ptr> promise);
@@ -76,7 +81,11 @@ struct session_state {
   void look(const session_ask& ask, caf::typed_response_promise<session_answer_ptr> promise);
   void listen(const listener_actor& l);
   void drop_listener(const listener_actor& l);
-  void answer_watch(const session_ask& ask, std::uint64_t after, std::vector<event_ptr> stored,
+  bool told_anything() const; // it exists, durably
+  /// Answers a watch. `events` are those of its own up to `done`; what follows is found.
+  void recall(session_ask_ptr ask, std::uint64_t done, std::vector<event_ptr> events,
+              caf::typed_response_promise<session_answer_ptr> promise);
+  void answer_watch(const session_ask& ask, std::uint64_t done, std::vector<event_ptr> events,
                     caf::typed_response_promise<session_answer_ptr>& promise);
   void perform(effects es);
   void record(record_effect&& r);
@@ -84,6 +93,7 @@ struct session_state {
   void answer(answer_effect&& a);
   void report(task_report& r);
   void task_down();
+  void crashed();
   void arm();
   void on_alarm(std::uint64_t generation);
   void try_leave();
@@ -93,7 +103,9 @@ struct session_state {
 
 session_answer_ptr refusal_answer(errc code);
 
+/// `after_crash`: an earlier actor of this session died, and may have left facts on their way.
 session_actor::behavior_type session(session_actor::stateful_pointer<session_state> self,
-                                     session_world_ptr world, session_key key, lobby_actor lobby);
+                                     session_world_ptr world, session_key key, lobby_actor lobby,
+                                     bool after_crash);
 
 } // namespace parlor

@@ -20,8 +20,11 @@ void session_state::arm() {
       wait = std::max(wait, caf::timespan{std::chrono::seconds{1}});
     else
       wait -= idle;
-    if (world->idle_expiry.count() > 0)
-      wait = std::min(wait, caf::timespan{world->idle_expiry} - idle);
+    if (world->idle_expiry.count() > 0) {
+      auto left = caf::timespan{world->idle_expiry} - idle;
+      wait = left > caf::timespan{0} ? std::min(wait, left)
+                                     : std::chrono::seconds{1}; // overdue: the disk is full
+    }
     wait = std::max(wait, caf::timespan{std::chrono::milliseconds{1}});
   }
   self->delayed_send(self, wait, session_alarm{++alarm_generation});
@@ -58,7 +61,13 @@ void session_state::try_leave() {
         else
           arm(); // something is, or was, on its way
       },
-      [this](caf::error&) { self->quit(); });
+      [this](caf::error& e) {
+        leaving = false;
+        if (e == caf::sec::request_timeout)
+          arm(); // the lobby is busy; what was asked meanwhile may be under way
+        else
+          self->quit(); // it has gone
+      });
 }
 
 } // namespace parlor

@@ -6,6 +6,7 @@
 #include "actors/replay.hpp"
 
 #include <algorithm>
+#include <limits>
 
 namespace parlor {
 
@@ -30,8 +31,10 @@ std::shared_ptr<session_answer> reset_answer(const conversation& talk, const std
   return a;
 }
 
+/// What the disk has of a session's events.
 struct missed {
   std::vector<event_ptr> events;
+  std::uint64_t whole_to = std::numeric_limits<std::uint64_t>::max();
   bool gap = false; // some of it is not kept any more
 };
 
@@ -45,9 +48,13 @@ void session_state::drop_listener(const listener_actor& l) {
   arm();
 }
 
+bool session_state::told_anything() const {
+  return talk->exists() && !talk->removed() && talk->last_told() >= talk->first_seq();
+}
+
 void session_state::watch(const session_ask& ask,
                           caf::typed_response_promise<session_answer_ptr> promise) {
-  if (!talk->exists() || talk->removed()) {
+  if (!told_anything()) { // a session whose first turn is not durable may yet not come to be
     promise.deliver(refusal_answer(errc::session_not_found));
     return;
   }
@@ -69,59 +76,83 @@ void session_state::watch(const session_ask& ask,
   // arrives after what it contains, and before what it does not.
   if (ask.listener)
     listen(ask.listener);
-  if (after + 1 >= talk->first_recent() || talk->last_told() <= after)
-    return answer_watch(ask, after, {}, promise);
+  recall(std::make_shared<const session_ask>(ask), after, {}, std::move(promise));
+}
+
+void session_state::recall(session_ask_ptr ask, std::uint64_t done, std::vector<event_ptr> events,
+                           caf::typed_response_promise<session_answer_ptr> promise) {
+  auto from_memory = talk->first_recent();
+  if (done + 1 >= from_memory || talk->last_told() <= done)
+    return answer_watch(*ask, done, std::move(events), promise);
   auto query = std::make_shared<store_query>();
-  query->ask = [key = *key, task = ask.task, after](store::reader& r) -> std::any {
+  query->ask = [key = *key, task = ask->task, done](store::reader& r) -> std::any {
+    constexpr std::size_t page = 1000; // many more than can be open at once
     missed found;
-    auto& events = found.events;
     auto add = [&](const store::stored_task& t) {
       for (auto& e : stored_events(t))
-        if (e->seq > after)
-          events.push_back(std::move(e));
+        if (e->seq > done)
+          found.events.push_back(std::move(e));
     };
     if (task.empty()) {
-      for (auto& t : r.tasks_after(key, after, 10'000, &found.gap))
+      auto tasks = r.tasks_after(key, done, page, &found.gap);
+      for (auto& t : tasks)
         add(t);
+      if (tasks.size() == page) // by accepted_seq: of those that follow nothing is before this
+        found.whole_to = tasks.back().accepted_seq - 1;
     } else if (auto t = r.find_task(key.tenant, task)) {
       add(*t);
     }
-    std::sort(events.begin(), events.end(), [](auto& a, auto& b) { return a->seq < b->seq; });
+    std::sort(found.events.begin(), found.events.end(),
+              [](auto& a, auto& b) { return a->seq < b->seq; });
     return found;
   };
-  auto again = std::make_shared<session_ask>(ask);
+  auto id = keep(promise); // only in case that the session crashes
   parlor::ask(
       self, world->archive, session_world::store_timeout, store_query_ptr{std::move(query)},
-      [this, again, after, promise, same = loaded_times](const store_reply_ptr& reply) mutable {
+      [this, ask, from_memory, id, events = std::move(events), promise,
+       same = loaded_times](const store_reply_ptr& reply) mutable {
+        promises.erase(id);
         if (!talk || loaded_times != same) { // removed meanwhile
           promise.deliver(refusal_answer(errc::session_not_found));
           return;
         }
         auto* found = std::any_cast<missed>(&reply->value);
-        if (found == nullptr)
+        if (found == nullptr) {
+          if (ask->listener)
+            drop_listener(ask->listener);
           promise.deliver(refusal_answer(errc::store_failed));
-        else if (found->gap)
+          return;
+        }
+        if (found->gap) {
           promise.deliver(session_answer_ptr{reset_answer(*talk, {})});
-        else
-          answer_watch(*again, after, std::move(found->events), promise);
+          return;
+        }
+        // What memory held when the disk was asked is taken from there, or, if it has left memory
+        // since, from the disk again.
+        auto to = std::min(found->whole_to, from_memory - 1);
+        for (auto& e : found->events)
+          if (e->seq <= to)
+            events.push_back(e);
+        recall(ask, to, std::move(events), std::move(promise));
       },
-      [promise](caf::error&) mutable { promise.deliver(refusal_answer(errc::store_failed)); });
+      [this, ask, id, promise, same = loaded_times](caf::error&) mutable {
+        promises.erase(id);
+        if (ask->listener && talk && loaded_times == same)
+          drop_listener(ask->listener);
+        promise.deliver(refusal_answer(errc::store_failed));
+      });
 }
 
-void session_state::answer_watch(const session_ask& ask, std::uint64_t after,
-                                 std::vector<event_ptr> stored,
+void session_state::answer_watch(const session_ask& ask, std::uint64_t done,
+                                 std::vector<event_ptr> events,
                                  caf::typed_response_promise<session_answer_ptr>& promise) {
   auto a = std::make_shared<session_answer>();
   auto mine = [&](const event_ptr& e) {
     return ask.task.empty() || !e->task || e->task->id == ask.task;
   };
-  // What is both stored and recent is taken from memory.
-  auto from_memory = talk->recent().empty() ? talk->last_told() + 1 : talk->recent().front()->seq;
-  for (auto& e : stored)
-    if (e->seq < from_memory && e->seq <= talk->last_told() && mine(e))
-      a->events.push_back(std::move(e));
+  a->events = std::move(events);
   for (auto& e : talk->recent())
-    if (e->seq > after && mine(e))
+    if (e->seq > done && mine(e))
       a->events.push_back(e);
   a->last_seq = talk->last_told();
   if (!ask.task.empty()) {

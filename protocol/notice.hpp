@@ -28,6 +28,11 @@ public:
   explicit constexpr seldom(std::int64_t period_ms) noexcept : period_{period_ms} {}
   /// `now`: any clock that does not go back, ms. Negative: hold this one back; else how many were.
   std::int64_t pass(std::int64_t now) noexcept;
+  /// As if nothing had passed yet.
+  void forget() noexcept {
+    next_ = INT64_MIN;
+    held_ = 0;
+  }
 
 private:
   std::int64_t period_;

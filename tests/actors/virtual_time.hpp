@@ -20,7 +20,9 @@ struct virtual_time {
   caf::actor_clock::time_point start = sched.clock().current_time;
   std::vector<caf::actor> spawned;
 
-  ~virtual_time() {
+  ~virtual_time() { stop(); }
+  /// Ends what the test has spawned. To be called by whoever owns what the actors refer to.
+  void stop() {
     for (auto& a : spawned)
       caf::anon_send_exit(a, caf::exit_reason::kill);
     spawned.clear();
@@ -36,6 +38,14 @@ struct virtual_time {
   void settle() {
     while (sched.try_run_once())
       ;
+  }
+  /// As settle, with the actors that have something to do taken in any order.
+  template <class Random>
+  void settle_in_any_order(Random& random) {
+    while (!sched.jobs.empty()) {
+      std::swap(sched.jobs.front(), sched.jobs[random() % sched.jobs.size()]);
+      sched.run_once();
+    }
   }
   std::int64_t now_ms() const {
     return std::chrono::duration_cast<std::chrono::milliseconds>(sched.clock().now() - start)
