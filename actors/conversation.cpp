@@ -49,6 +49,18 @@ conversation::conversation(session_key key, session_limits limits, store::sessio
   last_told_ = next_seq_ - 1;
 }
 
+task_header_ptr conversation::make_header(const turn_request& r, std::int64_t at) const {
+  task_header h;
+  h.id = r.task_id;
+  h.session = key_.id;
+  h.model = r.settings.model;
+  h.created_at = at;
+  h.kind = r.kind;
+  h.ref = r.ref;
+  h.request_id = r.request_id;
+  return std::make_shared<const task_header>(std::move(h));
+}
+
 answer_effect conversation::refuse(std::uint64_t promise, errc code) {
   answer_effect a{promise, {code, {}, {}, 0}, {}, {}, 0, false};
   if (code == errc::too_many_turns || code == errc::store_full || code == errc::saturated)
@@ -81,8 +93,10 @@ effects conversation::resume(std::int64_t now) {
       turn.request.said = mine->said;
       history_.erase(mine);
     }
-    turn.header = std::make_shared<task_header>(
-        task_header{t.view.id, key_.id, t.settings.model, t.view.created_at});
+    turn.request.kind = t.kind;
+    turn.request.ref = t.ref;
+    turn.request.wants_text_done = t.wants_text_done;
+    turn.header = make_header(turn.request, t.view.created_at);
     turn.accepted_seq = turn.log_seq = t.accepted_seq;
     turn.log_at = t.view.created_at;
     auto shown = replay(t.accepted_seq, t.view.created_at, turn.header, t.text, t.log);
@@ -90,7 +104,14 @@ effects conversation::resume(std::int64_t now) {
       turn.log_seq = shown.back()->seq;
       turn.log_at = shown.back()->at;
     }
-    if (t.started_seq != 0) {
+    for (auto& e : shown)
+      if (e->kind == event_kind::stage_done && e->stage)
+        turn.done.push_back({*e->stage, e->text, e->at});
+    if (t.kind == task_kind::external && !turn.done.empty()) {
+      // The service outside has not died: it is waited for as before.
+      turn.first_attempt = std::max<std::uint32_t>(t.view.attempt, 1);
+      turn.awaited = true;
+    } else if (t.started_seq != 0) {
       turn.first_attempt = std::max<std::uint32_t>(t.view.attempt, 1) + 1;
       turn.resumed = true;
       if (!limits_.retry_interrupted) {
@@ -156,8 +177,7 @@ effects conversation::submit(turn_request turn, std::uint64_t promise, std::int6
   lease_for(group, note, 2); // accepted and started
   last_accessed_ = now;
   turn_state t;
-  t.header = std::make_shared<task_header>(
-      task_header{turn.task_id, key_.id, turn.settings.model, now, turn.request_id});
+  t.header = make_header(turn, now);
   auto e = make(event_kind::accepted, t.header, now);
   t.accepted_seq = t.log_seq = e->seq;
   t.log_at = now;
@@ -170,6 +190,9 @@ effects conversation::submit(turn_request turn, std::uint64_t promise, std::int6
   fact.message_id = turn.message_id;
   fact.said = turn.said;
   fact.once = turn.once;
+  fact.kind = turn.kind;
+  fact.ref = turn.ref;
+  fact.wants_text_done = turn.wants_text_done;
   group.push_back(std::move(fact));
   auto when = turn.when_busy;
   t.request = std::move(turn);
@@ -186,8 +209,10 @@ effects conversation::submit(turn_request turn, std::uint64_t promise, std::int6
     tell(std::move(e), run.start_ticket, out);
     tell(std::move(started), run.start_ticket, out);
     // The model thinks while the disk writes; what it says is held back until that is durable. Not
-    // if this may turn out to be the repetition of an earlier request, or is likely to be refused.
-    if (run.turn.request.once.scope_and_key.empty() && !disk_full_)
+    // if this may turn out to be the repetition of an earlier request, or is likely to be refused;
+    // and a service outside could call back before anybody knows of the task.
+    if (run.turn.request.once.scope_and_key.empty() && !disk_full_ &&
+        run.turn.request.kind != task_kind::external)
       begin(out, now);
     return out;
   }
@@ -237,6 +262,11 @@ void conversation::start_next(effects& out, std::int64_t now) {
   run.log = task_log{run.turn.log_seq, run.turn.log_at};
   waiting_record note{waiting_record::kind::start};
   note.task = run.turn.request.task_id;
+  if (run.turn.awaited) {
+    run.start_ticket = 0;
+    begin(out, now);
+    return;
+  }
   if (run.turn.resumed) { // it was started before; what is new is the attempt
     run.start_ticket = 0;
     auto e = make(event_kind::retry, run.turn.header, now);
@@ -255,7 +285,7 @@ void conversation::start_next(effects& out, std::int64_t now) {
   note.again = group;
   run.start_ticket = record(std::move(group), std::move(note), out);
   tell(std::move(e), run.start_ticket, out);
-  if (!disk_full_)
+  if (!disk_full_ && run.turn.request.kind != task_kind::external)
     begin(out, now);
 }
 
@@ -274,12 +304,17 @@ void conversation::begin(effects& out, std::int64_t now) {
   }
   run.begun = true;
   auto order = std::make_shared<task_order>();
-  auto window = fit_window(system_prompt_, history_, run.turn.request.said, limits_.token_budget);
   order->header = run.turn.header;
-  order->messages = std::move(window.messages);
+  if (run.turn.request.kind == task_kind::chat) {
+    auto window = fit_window(system_prompt_, history_, run.turn.request.said, limits_.token_budget);
+    order->messages = std::move(window.messages);
+    run.dropped = window.dropped;
+  } else {
+    order->messages.push_back(run.turn.request.said); // what it is about; it has no history
+    order->done = run.turn.done;
+  }
   order->settings = run.turn.request.settings;
   order->first_attempt = run.attempt;
-  run.dropped = window.dropped;
   for (auto& m : order->messages)
     run.prompt_tokens += estimate_tokens(m);
   out.push_back(run_effect{std::move(order)});

@@ -34,6 +34,12 @@ struct task_order {
   std::vector<message> messages;
   model_settings settings;
   std::uint32_t first_attempt = 1;
+  struct stage {
+    std::string name;
+    std::string result;
+    std::int64_t at; // wall clock, ms
+  };
+  std::vector<stage> done; // before a restart, in order
 };
 using task_order_ptr = std::shared_ptr<const task_order>;
 
@@ -43,6 +49,11 @@ struct attempt_usage {
   usage used;
   errc error;
 };
+
+/// The finish_reason of a task that was ended by whoever was called.
+inline constexpr std::string_view by_callback = "callback";
+
+using stage_name = std::shared_ptr<const std::string>;
 
 // -- effects
 // ----------------------------------------------------------------------------------------
@@ -61,6 +72,10 @@ struct run_effect {
   task_order_ptr order;
 };
 struct stop_effect {}; // the running task
+/// Hand what the external service says to the running task, which ends by it or goes on.
+struct hand_over_effect {
+  outside_news news;
+};
 /// Answer the request that came with this promise.
 struct answer_effect {
   std::uint64_t promise;
@@ -71,8 +86,8 @@ struct answer_effect {
   bool replayed = false;
 };
 struct retire_effect {}; // the session is gone
-using effect = std::variant<record_effect, publish_effect, run_effect, stop_effect, answer_effect,
-                            retire_effect>;
+using effect = std::variant<record_effect, publish_effect, run_effect, stop_effect,
+                            hand_over_effect, answer_effect, retire_effect>;
 using effects = std::vector<effect>;
 
 class conversation {
@@ -85,6 +100,12 @@ public:
 
   effects submit(turn_request turn, std::uint64_t promise, std::int64_t now);
   effects cancel(const std::string& task, std::uint64_t promise, std::int64_t now);
+  /// Makes the session, if it is not there.
+  effects open(std::uint64_t promise, std::int64_t now);
+  /// From outside, for the running external task; `task` empty: whichever it is. Answered when what
+  /// it ends is durable, or at once if it ends nothing; `not_waiting` if there is no such task.
+  effects called_back(const std::string& task, outside_news news, std::uint64_t promise,
+                      std::int64_t now);
   effects remove(bool expired, std::uint64_t promise, std::int64_t now);
 
   // from the keeper, in the order of the tickets (but for those that had to wait)
@@ -92,9 +113,15 @@ public:
   effects refused(std::uint64_t ticket, errc why, std::int64_t now);
 
   // from the running task; other tasks' reports are ignored
-  effects delta(const std::string& task, std::string text, std::int64_t now);
+  // `stage`, here and below: of a task with stages, which one it is about.
+  effects delta(const std::string& task, std::string text, std::int64_t now, stage_name stage = {});
   effects retrying(const std::string& task, std::uint32_t attempt, std::uint32_t delay_ms,
-                   bool discard, std::int64_t now);
+                   bool discard, std::int64_t now, stage_name stage = {}, std::string why = {});
+  effects progress(const std::string& task, std::uint32_t percent, std::string text,
+                   std::int64_t now, stage_name stage = {});
+  /// Told when it is durable.
+  effects stage_done(const std::string& task, stage_name stage, std::string result,
+                     std::int64_t now);
   effects attempt_ended(const std::string& task, std::uint32_t attempt, usage used, errc error,
                         std::int64_t now);
   effects finished(const std::string& task, outcome end, std::string answer_extra, std::int64_t now,
@@ -126,8 +153,10 @@ private:
     task_header_ptr header;
     std::uint64_t accepted_seq = 0;
     std::uint32_t first_attempt = 1;
-    bool resumed = false;      // by a restart: the retry has still to be announced
-    std::uint64_t log_seq = 0; // what is logged from now on follows this event
+    bool resumed = false;                // by a restart: the retry has still to be announced
+    bool awaited = false;                // by a restart: what goes on outside is waited for again
+    std::vector<task_order::stage> done; // before a restart
+    std::uint64_t log_seq = 0;           // what is logged from now on follows this event
     std::int64_t log_at = 0;
     std::vector<std::uint64_t> cancel_promises; // cancelled before its acceptance was durable
   };
@@ -147,8 +176,10 @@ private:
     std::int64_t progress_at = 0;
     std::int64_t updated_at = 0;
     std::vector<std::uint64_t> cancel_promises;
+    std::vector<std::uint64_t> callback_promises;
     std::uint64_t checkpoint_ticket = 0; // under way, with
     task_log::pieces checkpointed;
+    std::uint64_t stage_ticket = 0; // gates a stage's result that the next checkpoint will hold
     struct ending {
       outcome end;
       std::string answer_extra;
@@ -161,19 +192,22 @@ private:
     std::uint64_t gate; // told once this ticket is durable; 0: at once
   };
   struct waiting_record { // what happens when a ticket comes back
-    enum class kind { lease, accept, probe, start, usage, checkpoint, end, remove } what;
+    enum class kind { lease, open, accept, probe, start, usage, checkpoint, end, remove } what;
     std::uint64_t lease = 0;
     std::uint64_t settled = 0; // what was leased beyond this is given back
     std::uint64_t promise = 0;
-    bool opens = false;      // accept: the session came to be with it
-    bool interrupts = false; // accept: stops what runs
-    bool cancelled = false;  // end: as those who asked for it wanted
-    errc why = errc::none;   // probe: the answer, unless the key is known
+    bool opens = false;                   // accept: the session came to be with it
+    bool interrupts = false;              // accept: stops what runs
+    bool cancelled = false;               // end: as those who asked for it wanted
+    bool called_back = false;             // end: by those who called back
+    std::vector<std::uint64_t> callbacks; // end: these
+    errc why = errc::none;                // probe: the answer, unless the key is known
     std::string task;
     std::vector<std::uint64_t> promises; // accept: repeated requests; end: who cancelled
     store::fact_group again;             // recorded again when the store was full
   };
 
+  task_header_ptr make_header(const turn_request& r, std::int64_t at) const;
   static answer_effect refuse(std::uint64_t promise, errc code);
   void remember(const std::string& id, message said, const std::string& task, std::int64_t at,
                 bool partial);
@@ -192,11 +226,13 @@ private:
   bool repeated(const turn_request& turn, std::uint64_t promise, effects& out);
   waiting_record* waiting_for(waiting_record::kind what, const std::string& task);
   void report_progress(effects& out, std::int64_t now);
+  void record_stage(effects& out, std::int64_t now);
   void end_unstarted(turn_state t, errc why, std::vector<std::uint64_t> promises, effects& out,
                      std::int64_t now);
   void conclude_running(effects& out, std::int64_t now);
   void conclude(const turn_state& t, run_state::ending over, task_log::pieces shown,
-                std::vector<std::uint64_t> promises, effects& out, std::int64_t now);
+                std::vector<std::uint64_t> promises, effects& out, std::int64_t now,
+                std::vector<std::uint64_t> callbacks = {});
   void trim();
 
   session_key key_;

@@ -116,6 +116,10 @@ effects conversation::durable(std::uint64_t ticket, const store::group_result& r
   case waiting_record::kind::probe:
     out.push_back(refuse(note.promise, note.why));
     break;
+  case waiting_record::kind::open:
+    exists_ = true;
+    out.push_back(yes(note.promise));
+    break;
   case waiting_record::kind::start:
     release(out);
     if (running_ && running_->start_ticket == ticket)
@@ -124,6 +128,7 @@ effects conversation::durable(std::uint64_t ticket, const store::group_result& r
   case waiting_record::kind::checkpoint:
     if (running_ && running_->checkpoint_ticket == ticket) {
       running_->checkpoint_ticket = 0;
+      record_stage(out, now);
       conclude_running(out, now);
     }
     break;
@@ -131,13 +136,16 @@ effects conversation::durable(std::uint64_t ticket, const store::group_result& r
     release(out);
     for (auto p : note.promises)
       out.push_back(note.cancelled ? yes(p) : refuse(p, errc::task_ended));
+    for (auto p : note.callbacks)
+      out.push_back(note.called_back ? yes(p) : refuse(p, errc::task_ended));
     trim();
     return out;
   case waiting_record::kind::remove:
     release(out);
     if (running_)
-      for (auto p : running_->cancel_promises)
-        out.push_back(refuse(p, errc::session_deleted));
+      for (auto* promises : {&running_->cancel_promises, &running_->callback_promises})
+        for (auto p : *promises)
+          out.push_back(refuse(p, errc::session_deleted));
     running_.reset();
     queue_.clear();
     if (note.promise != 0)
@@ -145,8 +153,9 @@ effects conversation::durable(std::uint64_t ticket, const store::group_result& r
     for (auto& [other, left] : std::exchange(waiting_, {})) { // for room on the disk
       if (left.promise != 0)
         out.push_back(refuse(left.promise, errc::session_deleted));
-      for (auto p : left.promises)
-        out.push_back(refuse(p, errc::session_deleted));
+      for (auto* promises : {&left.promises, &left.callbacks})
+        for (auto p : *promises)
+          out.push_back(refuse(p, errc::session_deleted));
     }
     out.push_back(retire_effect{});
     return out;
@@ -212,6 +221,8 @@ effects conversation::refused(std::uint64_t ticket, errc why, std::int64_t now) 
         p.gate = again;
     if (running_ && running_->start_ticket == ticket)
       running_->start_ticket = again;
+    if (running_ && running_->checkpoint_ticket == ticket)
+      running_->checkpoint_ticket = again;
     return out;
   }
   while (!outgoing_.empty() && outgoing_.back().gate == ticket &&
@@ -235,13 +246,14 @@ effects conversation::refused(std::uint64_t ticket, errc why, std::int64_t now) 
         out.push_back(stop_effect{});
       running_.reset();
     }
-    if (note.opens)
-      exists_ = false;
   }
+  if (note.opens)
+    exists_ = false;
   if (note.what == waiting_record::kind::checkpoint && running_ &&
       running_->checkpoint_ticket == ticket) {
     running_->checkpoint_ticket = 0;
     running_->log.put_back(std::move(running_->checkpointed));
+    record_stage(out, now);
     conclude_running(out, now);
   }
   if (note.what == waiting_record::kind::remove) {

@@ -33,9 +33,10 @@ void conversation::started(effects& out, std::int64_t now) {
   }
 }
 
-effects conversation::delta(const std::string& task, std::string text, std::int64_t now) {
+effects conversation::delta(const std::string& task, std::string text, std::int64_t now,
+                            stage_name stage) {
   effects out;
-  if (held_back(task, [this, task, text](std::int64_t then) { return delta(task, text, then); }))
+  if (held_back(task, [=, this](std::int64_t then) { return delta(task, text, then, stage); }))
     return out;
   if (!running_ || running_->turn.request.task_id != task || text.empty())
     return out;
@@ -45,9 +46,11 @@ effects conversation::delta(const std::string& task, std::string text, std::int6
   run.updated_at = now;
   auto e = make(event_kind::delta, run.turn.header, now);
   e->text = std::move(text);
+  e->stage = std::move(stage);
   run.log.note(*e);
   tell(std::move(e), 0, out);
-  report_progress(out, now);
+  if (run.turn.request.kind == task_kind::chat) // others know better how far they are
+    report_progress(out, now);
   lease_more(out);
   return out;
 }
@@ -73,10 +76,11 @@ void conversation::report_progress(effects& out, std::int64_t now) {
 }
 
 effects conversation::retrying(const std::string& task, std::uint32_t attempt,
-                               std::uint32_t delay_ms, bool discard, std::int64_t now) {
+                               std::uint32_t delay_ms, bool discard, std::int64_t now,
+                               stage_name stage, std::string why) {
   effects out;
   if (held_back(task, [=, this](std::int64_t then) {
-        return retrying(task, attempt, delay_ms, discard, then);
+        return retrying(task, attempt, delay_ms, discard, then, stage, why);
       }))
     return out;
   if (!running_ || running_->turn.request.task_id != task)
@@ -93,6 +97,8 @@ effects conversation::retrying(const std::string& task, std::uint32_t attempt,
   e->number = attempt;
   e->delay_ms = delay_ms;
   e->discard = discard;
+  e->stage = std::move(stage);
+  e->text = std::move(why);
   run.log.note(*e);
   tell(std::move(e), 0, out);
   lease_more(out);
@@ -125,7 +131,14 @@ effects conversation::finished(const std::string& task, outcome end, std::string
     return out;
   if (!running_ || running_->turn.request.task_id != task)
     return out;
-  running_->over.emplace(run_state::ending{std::move(end), std::move(answer_extra), last});
+  auto& run = *running_;
+  if (run.turn.request.wants_text_done && end.status == task_status::completed) {
+    auto e = make(event_kind::text_done, run.turn.header, now);
+    e->text = run.text;
+    run.log.note(*e);
+    tell(std::move(e), 0, out);
+  }
+  run.over.emplace(run_state::ending{std::move(end), std::move(answer_extra), last});
   conclude_running(out, now);
   return out;
 }
@@ -152,7 +165,8 @@ void conversation::conclude_running(effects& out, std::int64_t now) {
   auto run = std::move(*running_);
   running_.reset();
   auto& end = run.over->end;
-  end.content = std::move(run.text);
+  if (end.content.empty()) // its result is its text
+    end.content = std::move(run.text);
   end.history_dropped = run.dropped;
   auto& turn = run.turn;
   auto& task = turn.request.task_id;
@@ -167,12 +181,16 @@ void conversation::conclude_running(effects& out, std::int64_t now) {
   }
   total_tokens_ += end.used.total();
   last_accessed_ = now;
-  conclude(turn, std::move(*run.over), run.log.take(), std::move(run.cancel_promises), out, now);
+  end.session_tokens = total_tokens_;
+  end.session_questions = question_count_;
+  conclude(turn, std::move(*run.over), run.log.take(), std::move(run.cancel_promises), out, now,
+           std::move(run.callback_promises));
   start_next(out, now);
 }
 
 void conversation::conclude(const turn_state& t, run_state::ending over, task_log::pieces shown,
-                            std::vector<std::uint64_t> promises, effects& out, std::int64_t now) {
+                            std::vector<std::uint64_t> promises, effects& out, std::int64_t now,
+                            std::vector<std::uint64_t> callbacks) {
   auto& end = over.end;
   auto kind = end.status == task_status::completed   ? event_kind::completed
               : end.status == task_status::cancelled ? event_kind::cancelled
@@ -191,9 +209,11 @@ void conversation::conclude(const turn_state& t, run_state::ending over, task_lo
   fact.text = std::move(shown.text);
   fact.log = std::move(shown.entries);
   note.cancelled = end.status == task_status::cancelled;
+  note.called_back = end.finish_reason == by_callback;
   e->end = std::make_shared<const outcome>(std::move(end));
   note.task = t.request.task_id;
   note.promises = std::move(promises);
+  note.callbacks = std::move(callbacks);
   group.push_back(std::move(fact));
   if (over.last) // a turn ends with a usage record, always
     group.push_back(store::usage_recorded{t.request.task_id, over.last->attempt, t.header->model,

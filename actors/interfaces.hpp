@@ -24,12 +24,23 @@ using lobby_actor =
                        caf::reacts_to<sweep>>; // own: expire stored sessions that nobody has
                                                // touched
 
+/// What does the work of a task, as its session sees it. It reports to a task_sink_actor.
+using worker_actor =
+    caf::typed_actor<caf::reacts_to<stop_task>,     // close what is open, report the end, and end
+                     caf::reacts_to<outside_news>>; // somebody has called back
+
+/// One turn of a conversation with a model.
 using task_actor =
-    caf::typed_actor<caf::reacts_to<call_news>,    // from the provider, through the sink
-                     caf::reacts_to<call_granted>, // from the limiter: the call may start
-                     caf::reacts_to<task_alarm>,   // own: a deadline may have passed
-                     caf::reacts_to<retry_now>,    // own: the wait before an attempt is over
-                     caf::reacts_to<stop_task>>;   // from the session: close the call, report, end
+    worker_actor::extend<caf::reacts_to<call_news>,    // from the provider, through the sink
+                         caf::reacts_to<call_granted>, // from the limiter: the call may start
+                         caf::reacts_to<task_alarm>,   // own: a deadline may have passed
+                         caf::reacts_to<retry_now>>;   // own: the wait before an attempt is over
+
+/// A generation that is made outside.
+using external_actor =
+    worker_actor::extend<caf::reacts_to<posted>,     // from the poster: how the call went
+                         caf::reacts_to<task_alarm>, // own: no callback has come
+                         caf::reacts_to<retry_now>>; // own: the wait before an attempt is over
 
 /// Makes facts durable, many groups in one commit. Lives on its own thread.
 using keeper_actor =

@@ -4,6 +4,7 @@
 
 #include "actors/conversation.hpp"
 #include "http/exchange.hpp"
+#include "llm/http_post.hpp"
 #include "llm/limiter.hpp"
 #include "llm/provider.hpp"
 #include "protocol/dialects/dialect.hpp"
@@ -39,19 +40,22 @@ using listener_actor = caf::typed_actor<caf::reacts_to<published>>;
 /// A request to a session. The lobby finds the session; the session answers.
 struct session_ask {
   enum class kind : std::uint8_t {
-    submit,  // take a turn; with `listener`, events from its acceptance on are published there
-    watch,   // tell what happened after the cursor, then publish live to `listener`
-    cancel,  // end `task`; answered when that is durable
-    remove,  // delete the session; answered when that is durable
-    expire,  // like remove, if it has been idle for long enough
-    look,    // the views of the session and of `task`
-    unwatch, // stop publishing to `listener` (once for each watch or submit that was answered yes
-             // and not ended)
-    wake,    // load, and go on with what a dead server left open
+    submit,   // take a turn; with `listener`, events from its acceptance on are published there
+    watch,    // tell what happened after the cursor, then publish live to `listener`
+    cancel,   // end `task`; answered when that is durable
+    remove,   // delete the session; answered when that is durable
+    expire,   // like remove, if it has been idle for long enough
+    look,     // the views of the session and of `task`
+    unwatch,  // stop publishing to `listener` (once for each watch or submit that was answered yes
+              // and not ended)
+    open,     // make it, if it is not there
+    callback, // `news` for `task`, or for the one that waits; answered when what it ends is durable
+    wake,     // load, and go on with what a dead server left open
   } what = kind::look;
   session_key key;
-  turn_request turn;           // submit
-  std::string task;            // cancel, look; watch: only its events ("" = all of the session)
+  turn_request turn; // submit
+  outside_news news; // callback
+  std::string task;  // cancel, look, callback; watch: only its events ("" = all of the session)
   std::optional<cursor> after; // watch; none: all of the task, or for a session only what comes
   listener_actor listener;     // may be empty
 };
@@ -64,6 +68,7 @@ struct session_answer {
   bool replayed = false;      // submit: an earlier request with the same key made this task
   bool reset = false;         // watch: the cursor cannot be honoured; the views are the snapshot
   bool ended = false;         // watch: nothing follows the events
+  std::size_t watchers = 0;   // callback: of the session
   std::uint64_t last_seq = 0; // submit: of the event before the task's first
   std::vector<event_ptr> events;
   std::optional<task_view> the_task;
@@ -93,11 +98,23 @@ struct sweep {};
 
 struct task_delta {
   std::string text;
+  stage_name stage; // of a task with stages; so below
 };
 struct task_retrying {
   std::uint32_t attempt;
   std::uint32_t delay_ms;
   bool discard;
+  stage_name stage;
+  std::string why; // for people; may be empty
+};
+struct task_progress {
+  std::uint32_t percent;
+  std::string text;
+  stage_name stage;
+};
+struct task_stage_done {
+  stage_name stage;
+  std::string result;
 };
 struct task_attempt_ended {
   std::uint32_t attempt;
@@ -105,14 +122,16 @@ struct task_attempt_ended {
   errc error;
 };
 struct task_over {
-  outcome end; // without content: the session has seen the pieces
+  outcome end; // without content where it is the pieces that the session has seen
   std::string answer_extra;
   std::optional<task_attempt_ended> last; // the attempt that it ended with
 };
 /// What a task tells its session, in order; nothing follows task_over.
 struct task_report {
   std::string task;
-  std::variant<task_delta, task_retrying, task_attempt_ended, task_over> what;
+  std::variant<task_delta, task_retrying, task_progress, task_stage_done, task_attempt_ended,
+               task_over>
+      what;
 };
 /// News of a provider call; `attempt` tells old ones from the present one.
 struct call_news {
@@ -129,6 +148,11 @@ struct retry_now {
   std::uint32_t attempt;
 };
 struct stop_task {};
+/// How the call to an external service went.
+struct posted {
+  std::uint32_t attempt;
+  llm::post_result result;
+};
 
 // -- store
 // --------------------------------------------------------------------------------------------
@@ -209,6 +233,8 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::call_granted)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::task_alarm)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::retry_now)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::stop_task)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::outside_news)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::posted)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::fact_group_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::recorded_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::commit_now)

@@ -7,8 +7,14 @@
 namespace parlor {
 
 std::vector<event_ptr> stored_events(const store::stored_task& t) {
-  auto header = std::make_shared<task_header>(
-      task_header{t.view.id, t.view.session, t.view.model, t.view.created_at});
+  task_header h;
+  h.id = t.view.id;
+  h.session = t.view.session;
+  h.model = t.view.model;
+  h.created_at = t.view.created_at;
+  h.kind = t.kind;
+  h.ref = t.ref;
+  auto header = std::make_shared<const task_header>(std::move(h));
   auto fact = [&](event_kind kind, std::uint64_t seq, std::int64_t at) {
     auto e = std::make_shared<event>();
     e->kind = kind;

@@ -100,6 +100,10 @@ void session_state::handle(const session_ask& ask,
     return watch(ask, std::move(promise));
   case kind::cancel:
     return perform(talk->cancel(ask.task, keep(std::move(promise)), world->wall()));
+  case kind::open:
+    return perform(talk->open(keep(std::move(promise)), world->wall()));
+  case kind::callback:
+    return perform(talk->called_back(ask.task, ask.news, keep(std::move(promise)), world->wall()));
   case kind::expire:
     if (!talk->idle() || !listeners.empty() ||
         world->wall() - talk->last_accessed() < world->idle_expiry.count()) {
@@ -124,6 +128,12 @@ void session_state::handle(const session_ask& ask,
 void session_state::submit(const session_ask& ask,
                            caf::typed_response_promise<session_answer_ptr> promise) {
   auto turn = ask.turn;
+  if (turn.kind != task_kind::chat) { // they look for models when they need one
+    if (ask.listener)
+      listen(ask.listener);
+    auto id = keep(std::move(promise), ask.listener, turn.task_id);
+    return perform(talk->submit(std::move(turn), id, world->wall()));
+  }
   auto model = world->find_model(turn.settings.model);
   if (!model) {
     promise.deliver(refusal_answer(errc::unknown_model));
@@ -178,6 +188,9 @@ void session_state::perform(effects es) {
     } else if (std::holds_alternative<stop_effect>(e)) {
       if (running)
         self->send(running, stop_task{});
+    } else if (auto* h = std::get_if<hand_over_effect>(&e)) {
+      if (running)
+        self->send(running, std::move(h->news));
     } else if (auto* a = std::get_if<answer_effect>(&e)) {
       answer(std::move(*a));
     } else { // retired: whoever asks next finds the store, where nothing is left
@@ -217,6 +230,27 @@ void session_state::record(record_effect&& r) {
 void session_state::run(task_order_ptr order) {
   running_id = order->header->id;
   silent_since = order->first_attempt == 1 ? order->header->created_at : 0;
+  auto why = errc::internal;
+  auto worker = spawn_worker(std::move(order), why);
+  if (!worker) {
+    outcome end;
+    end.status = task_status::failed;
+    end.error = why;
+    return perform(talk->finished(std::string{running_id}, std::move(end), {}, world->wall()));
+  }
+  running = std::move(worker);
+  if (!std::exchange(checkpoint_out, true))
+    self->delayed_send(self, caf::timespan{world->checkpoint_every}, checkpoint_alarm{});
+}
+
+worker_actor session_state::spawn_worker(task_order_ptr order, errc& why) {
+  auto me = caf::actor_cast<task_sink_actor>(session_actor{self});
+  if (order->header->kind == task_kind::external) {
+    static const auto none = std::make_shared<const external_service>();
+    return self->spawn<caf::linked>(external_task, std::move(order),
+                                    world->external ? world->external : none, me, world->random,
+                                    world->wall());
+  }
   auto model = world->find_model(order->settings.model);
   std::shared_ptr<llm::limiter::ticket> ticket;
   if (auto i = tickets.find(running_id); i != tickets.end()) {
@@ -226,16 +260,11 @@ void session_state::run(task_order_ptr order) {
     ticket = model->limit->admit(); // a task found after a restart
   }
   if (!model || !ticket) {
-    outcome end;
-    end.status = task_status::failed;
-    end.error = model ? errc::saturated : errc::unknown_model;
-    return perform(talk->finished(running_id, std::move(end), {}, world->wall()));
+    why = model ? errc::saturated : errc::unknown_model;
+    return {};
   }
-  auto me = caf::actor_cast<task_sink_actor>(session_actor{self});
-  running = self->spawn<caf::linked>(task, std::move(order), std::move(model), std::move(ticket),
-                                     me, world->random);
-  if (!std::exchange(checkpoint_out, true))
-    self->delayed_send(self, caf::timespan{world->checkpoint_every}, checkpoint_alarm{});
+  return self->spawn<caf::linked>(task, std::move(order), std::move(model), std::move(ticket), me,
+                                  world->random);
 }
 
 void session_state::answer(answer_effect&& a) {
@@ -253,6 +282,8 @@ void session_state::answer(answer_effect&& a) {
   out->session = std::move(a.session);
   out->replayed = a.replayed;
   out->last_seq = a.accepted_seq == 0 ? 0 : a.accepted_seq - 1;
+  for (auto& [addr, l] : listeners)
+    out->watchers += l.second;
   if (talk)
     out->the_session = talk->view();
   if (k.listener && made_none)
@@ -274,9 +305,14 @@ void session_state::report(task_report& r) {
       all_turns.first_token.observe(
           static_cast<double>(std::max<std::int64_t>(0, now - std::exchange(silent_since, 0))) /
           1000);
-    perform(talk->delta(r.task, std::move(d->text), now));
+    perform(talk->delta(r.task, std::move(d->text), now, std::move(d->stage)));
   } else if (auto* w = std::get_if<task_retrying>(&r.what)) {
-    perform(talk->retrying(r.task, w->attempt, w->delay_ms, w->discard, now));
+    perform(talk->retrying(r.task, w->attempt, w->delay_ms, w->discard, now, std::move(w->stage),
+                           std::move(w->why)));
+  } else if (auto* p = std::get_if<task_progress>(&r.what)) {
+    perform(talk->progress(r.task, p->percent, std::move(p->text), now, std::move(p->stage)));
+  } else if (auto* s = std::get_if<task_stage_done>(&r.what)) {
+    perform(talk->stage_done(r.task, std::move(s->stage), std::move(s->result), now));
   } else if (auto* u = std::get_if<task_attempt_ended>(&r.what)) {
     perform(talk->attempt_ended(r.task, u->attempt, u->used, u->error, now));
   } else if (auto* o = std::get_if<task_over>(&r.what)) {

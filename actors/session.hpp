@@ -5,6 +5,7 @@
 // memory when nobody watches, nothing runs and nothing was asked for a while. Owns its running task
 // (linked).
 
+#include "actors/external_task.hpp"
 #include "actors/instrument.hpp"
 #include "actors/interfaces.hpp"
 #include "actors/task.hpp"
@@ -32,6 +33,7 @@ struct session_world {
       find_model;                     // null: unknown
   std::function<std::int64_t()> wall; // ms since the epoch
   random_source random;
+  external_service_ptr external; // null: there is none
 };
 using session_world_ptr = std::shared_ptr<const session_world>;
 
@@ -63,7 +65,7 @@ struct session_state {
   std::map<caf::actor_addr, std::pair<listener_actor, std::size_t>> listeners;
   std::map<std::string, std::shared_ptr<llm::limiter::ticket>>
       tickets; // of tasks that have not begun
-  task_actor running;
+  worker_actor running;
   std::string running_id;
   std::int64_t silent_since = 0; // when the running turn was accepted; 0: it has said something
   std::uint64_t alarm_generation = 0;
@@ -90,6 +92,7 @@ struct session_state {
   void perform(effects es);
   void record(record_effect&& r);
   void run(task_order_ptr order);
+  worker_actor spawn_worker(task_order_ptr order, errc& why); // null: why
   void answer(answer_effect&& a);
   void report(task_report& r);
   void task_down();

@@ -4,8 +4,7 @@
 
 namespace parlor {
 
-void task_state::report(
-    std::variant<task_delta, task_retrying, task_attempt_ended, task_over> what) {
+void task_state::report(decltype(task_report::what) what) {
   self->send(session, task_report{order->header->id, std::move(what)});
 }
 
@@ -134,7 +133,7 @@ void task_state::attempt_failed(llm::call_failed& f) {
   ticket->release(); // others may go while this one waits
   ++generation;
   report(ended);
-  report(task_retrying{attempt + 1, static_cast<std::uint32_t>(delay->count()), shown});
+  report(task_retrying{attempt + 1, static_cast<std::uint32_t>(delay->count()), shown, {}, {}});
   ++attempt;
   self->delayed_send(self, caf::timespan{*delay}, retry_now{attempt});
 }
@@ -182,6 +181,17 @@ task_actor::behavior_type task(task_actor::stateful_pointer<task_state> self, ta
   st.total_due = self->clock().now() + st.model->total;
   st.begin_attempt();
   return {
+      observed(actor_kind::task, self,
+               [self](const stop_task&) {
+                 auto& s = self->state;
+                 std::optional<task_attempt_ended> last;
+                 if (s.call) {
+                   s.call.reset();
+                   last = s.account(std::nullopt, errc::cancelled);
+                 }
+                 s.over(task_status::cancelled, errc::cancelled, {}, last);
+               }),
+      observed(actor_kind::task, self, [](const outside_news&) { /* models do not call back */ }),
       observed(actor_kind::task, self, [self](call_news& news) { self->state.on_news(news); }),
       observed(actor_kind::task, self,
                [self](const call_granted& g) {
@@ -194,16 +204,6 @@ task_actor::behavior_type task(task_actor::stateful_pointer<task_state> self, ta
                [self](const retry_now& r) {
                  if (r.attempt == self->state.attempt)
                    self->state.begin_attempt();
-               }),
-      observed(actor_kind::task, self,
-               [self](const stop_task&) {
-                 auto& s = self->state;
-                 std::optional<task_attempt_ended> last;
-                 if (s.call) {
-                   s.call.reset();
-                   last = s.account(std::nullopt, errc::cancelled);
-                 }
-                 s.over(task_status::cancelled, errc::cancelled, {}, last);
                }),
   };
 }

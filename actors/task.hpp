@@ -74,7 +74,7 @@ struct task_state {
   void over(task_status status, errc error, std::string detail,
             std::optional<task_attempt_ended> last, std::string finish_reason = {},
             std::string extra = {});
-  void report(std::variant<task_delta, task_retrying, task_attempt_ended, task_over> what);
+  void report(decltype(task_report::what) what);
 };
 
 task_actor::behavior_type task(task_actor::stateful_pointer<task_state> self, task_order_ptr order,

@@ -1,6 +1,7 @@
 #include "app/api.hpp"
 
 #include "app/access.hpp"
+#include "app/api_context.hpp"
 #include "app/assets.hpp"
 #include "app/refusal_answer.hpp"
 #include "app/routes.hpp"
@@ -73,14 +74,6 @@ std::string query_value(std::string_view query, std::string_view name) {
   }
   return {};
 }
-
-struct api::context {
-  http::request request;
-  http::exchange_ptr exchange;
-  language lang = language::en;
-  std::vector<http::header> headers; // CORS, of every answer
-  std::string id;                    // the {id} of the route
-};
 
 api::api(api_options options) : options_{std::move(options)} {
   for (std::size_t i = 0; i < std::size(routes); ++i)

@@ -3,6 +3,7 @@
 
 #include "protocol/chat.hpp"
 #include "protocol/errc.hpp"
+#include "protocol/event.hpp"
 #include "protocol/ids.hpp"
 
 #include <cstdint>
@@ -37,6 +38,16 @@ struct turn_request {
   bool cancel_on_disconnect = false;
   idempotency once;
   std::string request_id; // for the log
+  task_kind kind = task_kind::chat;
+  std::string ref;              // the client's own name for the request
+  bool wants_text_done = false; // tell when the text is complete, before it is stored
+};
+
+/// What an external service says of the task it was given.
+struct outside_news {
+  enum class kind : std::uint8_t { progress, completed, failed } what = kind::progress;
+  std::uint32_t percent = 0; // progress
+  std::string text;          // completed: the result; failed, progress: for people, may be empty
 };
 
 /// Why a request was refused, with the offending field where there is one.

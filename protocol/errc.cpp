@@ -8,7 +8,7 @@ namespace parlor {
 
 namespace {
 
-constexpr std::array<errc_info, 51> table{{
+constexpr std::array<errc_info, 52> table{{
     {errc::none, "none", 200, false, "All is well.", "一切正常。"},
     {errc::bad_framing, "bad_framing", 400, false, "The request is not valid HTTP.",
      "请求不是有效的 HTTP。"},
@@ -76,6 +76,8 @@ constexpr std::array<errc_info, 51> table{{
     {errc::saturated, "saturated", 429, true, "Too much is going on; try again soon.",
      "系统繁忙，请稍后再试。"},
     {errc::draining, "draining", 503, true, "The server is shutting down.", "服务器正在关闭。"},
+    {errc::not_configured, "not_configured", 503, false, "This server is not set up to do that.",
+     "该服务器未配置此功能。"},
     {errc::store_full, "store_full", 507, true, "There is no space left to record this.",
      "存储空间不足，无法保存。"},
     {errc::store_failed, "store_failed", 503, true, "The store does not work.", "存储不可用。"},

@@ -48,6 +48,7 @@ enum class errc : std::uint8_t {
   // capacity
   saturated,
   draining,
+  not_configured,
   store_full,
   store_failed,
   // the model's provider

@@ -14,15 +14,24 @@ enum class task_status : std::uint8_t { pending, running, completed, failed, can
 std::string_view to_string(task_status s) noexcept;
 inline bool ended(task_status s) noexcept { return s >= task_status::completed; }
 
-/// Facts are durable before anyone is told; `delta`, `progress` and `retry` are told at once and
-/// become durable with their task's log (by checkpoint about once a second, and when the task
-/// ends).
+/// What does the work of a task, and so how it ends.
+enum class task_kind : std::uint8_t {
+  chat,     // one call to a model
+  external, // a service outside is called, and calls back with the result
+  pipeline, // several agents, one after another
+};
+
+/// Facts are durable before anyone is told; `delta`, `progress`, `retry` and `text_done` are told
+/// at once and become durable with their task's log (by checkpoint about once a second, and when
+/// the task ends).
 enum class event_kind : std::uint8_t {
   accepted,        // fact: the task exists
   started,         // fact: its first attempt begins
   delta,           // a piece of the answer
   progress,        // percent, only when it changed, at most ten a second
   retry,           // the next attempt comes after a delay
+  text_done,       // the text is complete; that it is stored is said by the end
+  stage_done,      // fact: a stage of the task has its result
   completed,       // fact, last of its task
   failed,          // fact, last of its task
   cancelled,       // fact, last of its task
@@ -41,6 +50,8 @@ struct task_header {
   std::string model;
   std::int64_t created_at = 0; // wall clock, ms
   std::string request_id;      // for the log; not stored
+  task_kind kind = task_kind::chat;
+  std::string ref; // the client's own name for its request; may be empty
 };
 using task_header_ptr = std::shared_ptr<const task_header>;
 
@@ -56,6 +67,8 @@ struct outcome {
   usage used;                // of all attempts together
   std::uint32_t attempts = 1;
   std::uint32_t history_dropped = 0; // messages left out to keep within the token budget
+  std::int64_t session_tokens = 0;   // the session's counters with this turn
+  std::int64_t session_questions = 0;
 };
 using outcome_ptr = std::shared_ptr<const outcome>;
 
@@ -67,8 +80,10 @@ struct event {
   std::uint32_t delay_ms = 0; // retry: the wait before it
   std::int64_t at = 0;        // wall clock, ms
   task_header_ptr task;       // null for the events of the session itself
-  std::string text;           // delta: the piece, valid UTF-8, never empty
-  outcome_ptr end;            // completed, failed, cancelled
+  std::string text;           // delta: the piece, valid UTF-8, never empty; stage_done: the result;
+                              // retry: why, progress: what is being done, for people; may be empty
+  std::shared_ptr<const std::string> stage; // of a task with stages: which one; may be null
+  outcome_ptr end;                          // completed, failed, cancelled
 };
 using event_ptr = std::shared_ptr<const event>;
 

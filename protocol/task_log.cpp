@@ -6,7 +6,14 @@ namespace parlor {
 
 namespace {
 
-enum tag : std::uint64_t { tag_delta = 0, tag_progress = 1, tag_retry = 2 };
+enum tag : std::uint64_t { tag_delta = 0, tag_progress = 1, tag_retry = 2, tag_rare = 3 };
+enum rare : std::uint64_t {
+  rare_stage = 0,
+  rare_stage_done = 1,
+  rare_retry = 2,
+  rare_progress = 3,
+  rare_text_done = 4
+};
 
 void put(std::string& out, std::uint64_t n) {
   for (; n >= 0x80; n >>= 7)
@@ -26,33 +33,132 @@ bool get(std::string_view& in, std::uint64_t& n) {
   return false;
 }
 
+void put(std::string& out, const std::string& text) {
+  put(out, text.size());
+  out += text;
+}
+
+bool get(std::string_view& in, std::string& text) {
+  std::uint64_t size = 0;
+  if (!get(in, size) || size > in.size())
+    return false;
+  text = in.substr(0, size);
+  in.remove_prefix(size);
+  return true;
+}
+
+/// What the entry says of the event. False: it is damaged.
+bool read_delta(event& e, std::uint64_t size, std::string_view& text) {
+  if (size > text.size())
+    return false;
+  e.kind = event_kind::delta;
+  e.text = text.substr(0, size);
+  text.remove_prefix(size);
+  return true;
+}
+
+bool read_retry(event& e, std::uint64_t value, std::string_view& entries) {
+  e.kind = event_kind::retry;
+  e.number = static_cast<std::uint32_t>(value >> 1);
+  e.discard = (value & 1) != 0;
+  std::uint64_t delay = 0;
+  if (!get(entries, delay))
+    return false;
+  e.delay_ms = static_cast<std::uint32_t>(delay);
+  return true;
+}
+
+bool read_rare(event& e, std::uint64_t which, std::string_view& entries) {
+  std::uint64_t value = 0;
+  switch (which) {
+  case rare_stage_done:
+    e.kind = event_kind::stage_done;
+    return get(entries, e.text);
+  case rare_retry:
+    return get(entries, value) && read_retry(e, value, entries) && get(entries, e.text);
+  case rare_progress:
+    e.kind = event_kind::progress;
+    if (!get(entries, value))
+      return false;
+    e.number = static_cast<std::uint32_t>(value);
+    return get(entries, e.text);
+  case rare_text_done:
+    e.kind = event_kind::text_done;
+    return true;
+  default:
+    return false;
+  }
+}
+
+/// The text that a watcher of these events has before it.
+std::string text_told(const std::vector<event_ptr>& events) {
+  std::string text;
+  for (auto& e : events)
+    if (e->kind == event_kind::delta)
+      text += e->text;
+    else if (e->kind == event_kind::stage_done || (e->kind == event_kind::retry && e->discard))
+      text.clear();
+  return text;
+}
+
 } // namespace
 
 void task_log::note(const event& e) {
-  auto kind = e.kind == event_kind::delta      ? tag_delta
-              : e.kind == event_kind::progress ? tag_progress
-                                               : tag_retry;
-  if (kind == tag_retry && e.kind != event_kind::retry)
+  using k = event_kind;
+  if (e.kind != k::delta && e.kind != k::progress && e.kind != k::retry &&
+      e.kind != k::stage_done && e.kind != k::text_done)
     return;
-  put(noted_.entries, (e.seq - seq_) << 2 | kind);
-  put(noted_.entries, static_cast<std::uint64_t>(std::max<std::int64_t>(0, e.at - at_)));
+  auto& out = noted_.entries;
+  if (e.stage && (!stage_ || *stage_ != *e.stage)) {
+    stage_ = e.stage;
+    put(out, tag_rare);
+    put(out, 0);
+    put(out, rare_stage);
+    put(out, *e.stage);
+  }
+  auto in_words = (e.kind == k::progress || e.kind == k::retry) && !e.text.empty();
+  auto kind = in_words                ? tag_rare
+              : e.kind == k::delta    ? tag_delta
+              : e.kind == k::progress ? tag_progress
+              : e.kind == k::retry    ? tag_retry
+                                      : tag_rare;
+  put(out, (e.seq - seq_) << 2 | kind);
+  put(out, static_cast<std::uint64_t>(std::max<std::int64_t>(0, e.at - at_)));
   seq_ = e.seq;
   at_ = std::max(at_, e.at);
-  if (kind == tag_delta) {
-    put(noted_.entries, e.text.size());
+  switch (e.kind) {
+  case k::delta:
+    put(out, e.text.size());
     noted_.text += e.text;
-  } else if (kind == tag_progress) {
-    put(noted_.entries, e.number);
-  } else {
-    put(noted_.entries, std::uint64_t{e.number} << 1 | (e.discard ? 1 : 0));
-    put(noted_.entries, e.delay_ms);
+    return;
+  case k::progress:
+    if (in_words)
+      put(out, rare_progress);
+    put(out, e.number);
+    break;
+  case k::retry:
+    if (in_words)
+      put(out, rare_retry);
+    put(out, std::uint64_t{e.number} << 1 | (e.discard ? 1 : 0));
+    put(out, e.delay_ms);
+    break;
+  case k::stage_done:
+    put(out, rare_stage_done);
+    put(out, e.text);
+    return;
+  default:
+    put(out, rare_text_done);
+    return;
   }
+  if (in_words)
+    put(out, e.text);
 }
 
 std::vector<event_ptr> replay(std::uint64_t base_seq, std::int64_t base_at,
                               const task_header_ptr& task, std::string_view text,
                               std::string_view entries, bool* whole) {
   std::vector<event_ptr> out;
+  std::shared_ptr<const std::string> stage;
   auto ok = true;
   while (ok && !entries.empty()) {
     std::uint64_t head = 0, time = 0, value = 0;
@@ -60,38 +166,35 @@ std::vector<event_ptr> replay(std::uint64_t base_seq, std::int64_t base_at,
       ok = false;
       break;
     }
+    if ((head & 3) == tag_rare && value == rare_stage) {
+      auto name = std::make_shared<std::string>();
+      ok = get(entries, *name);
+      stage = std::move(name);
+      continue;
+    }
     auto e = std::make_shared<event>();
     base_seq += head >> 2;
     base_at += static_cast<std::int64_t>(time);
     e->seq = base_seq;
     e->at = base_at;
     e->task = task;
+    e->stage = stage;
     switch (head & 3) {
     case tag_delta:
-      e->kind = event_kind::delta;
-      if (value > text.size()) {
-        ok = false;
-        break;
-      }
-      e->text = text.substr(0, value);
-      text.remove_prefix(value);
+      ok = read_delta(*e, value, text);
       break;
     case tag_progress:
       e->kind = event_kind::progress;
       e->number = static_cast<std::uint32_t>(value);
       break;
-    case tag_retry: {
-      e->kind = event_kind::retry;
-      e->number = static_cast<std::uint32_t>(value >> 1);
-      e->discard = (value & 1) != 0;
-      std::uint64_t delay = 0;
-      ok = get(entries, delay);
-      e->delay_ms = static_cast<std::uint32_t>(delay);
+    case tag_retry:
+      ok = read_retry(*e, value, entries);
       break;
-    }
     default:
-      ok = false;
+      ok = read_rare(*e, value, entries);
     }
+    if (ok && e->kind == event_kind::text_done)
+      e->text = text_told(out);
     if (ok)
       out.push_back(std::move(e));
   }

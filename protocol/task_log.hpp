@@ -4,15 +4,21 @@
 // was.
 //
 // Format, one entry after another; all numbers are unsigned LEB128:
-//   tag = (seq difference to the previous entry << 2) | kind     kind: 0 delta, 1 progress, 2 retry
+//   tag = (seq difference to the previous entry << 2) | kind
 //   time = ms since the previous entry (0 if the wall clock stepped back)
-//   delta: length of the piece in bytes; progress: percent; retry: attempt << 1 | discard, delay_ms
+//   kind 0, delta: length of the piece in bytes    1, progress: percent
+//   kind 2, retry: attempt << 1 | discard, delay_ms
+//   kind 3, what is rare: one of
+//     0 stage: its name; what follows is of it   1 stage_done: the result   4 text_done
+//     2 retry with a reason: as kind 2, the reason   3 progress with a text: percent, the text
+//   Texts of kind 3 stand in the entry: length, bytes.
 // The first entry's differences are to the base given (the task's accepted seq and time). Pure; any
 // thread.
 
 #include "protocol/event.hpp"
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -24,7 +30,7 @@ class task_log {
 public:
   task_log(std::uint64_t base_seq, std::int64_t base_at) : seq_{base_seq}, at_{base_at} {}
 
-  /// Notes a delta, progress or retry event; others are ignored (they have rows of their own).
+  /// Notes an event of a running task; facts that have rows of their own are ignored.
   void note(const event& e);
 
   /// The text of the deltas, and the entries.
@@ -44,6 +50,7 @@ public:
 private:
   std::uint64_t seq_;
   std::int64_t at_;
+  std::shared_ptr<const std::string> stage_;
   pieces noted_;
 };
 

@@ -80,6 +80,9 @@ CREATE TABLE open_task(
   response_format TEXT NOT NULL,
   passthrough TEXT NOT NULL,
   script TEXT NOT NULL,
+  kind INTEGER NOT NULL, -- task_kind
+  ref TEXT NOT NULL,
+  wants_text_done INTEGER NOT NULL,
   idempotency_key TEXT NOT NULL
 );
 CREATE TABLE ended_task(
@@ -100,6 +103,9 @@ CREATE TABLE ended_task(
   response_format TEXT NOT NULL,
   passthrough TEXT NOT NULL,
   script TEXT NOT NULL,
+  kind INTEGER NOT NULL, -- task_kind
+  ref TEXT NOT NULL,
+  wants_text_done INTEGER NOT NULL,
   idempotency_key TEXT NOT NULL,
   settled INTEGER NOT NULL, -- 1: with it the last open task of the session ended
   status INTEGER NOT NULL,
@@ -114,6 +120,8 @@ CREATE TABLE ended_task(
   exact INTEGER NOT NULL,
   attempts INTEGER NOT NULL,
   history_dropped INTEGER NOT NULL,
+  session_tokens INTEGER NOT NULL, -- the session's counters with it
+  session_questions INTEGER NOT NULL,
   last_attempt INTEGER NOT NULL, -- the usage of the attempt it ended with; 0: none was made
   last_at INTEGER NOT NULL,
   last_prompt_tokens INTEGER NOT NULL,

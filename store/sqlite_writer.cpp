@@ -183,13 +183,14 @@ void sqlite_writer::on(const task_accepted& f, const fact_group& group) {
   }
   db_.run("INSERT INTO open_task(id, prev, session, name, tenant, session_name, accepted_at, "
           "started_at, accepted_seq, started_seq, message_id, role, said, extra, model, "
-          "temperature, max_tokens, response_format, passthrough, script, idempotency_key) "
-          "VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+          "temperature, max_tokens, response_format, passthrough, script, kind, ref, "
+          "wants_text_done, idempotency_key) "
+          "VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
           id, s.last_task, s.number, f.task, f.key.tenant, f.key.id, f.at, started_at, f.seq,
           started_seq, f.message_id, static_cast<int>(f.said.who), f.said.content, f.said.extra,
           f.settings.model, f.settings.temperature, f.settings.max_tokens,
           f.settings.response_format, f.settings.passthrough, f.settings.script,
-          f.once.scope_and_key);
+          static_cast<int>(f.kind), f.ref, f.wants_text_done, f.once.scope_and_key);
   s.last_task = id;
   ++s.open_tasks;
   if (!f.once.scope_and_key.empty())
@@ -274,19 +275,22 @@ void sqlite_writer::on(const task_ended& f, const fact_group& group) {
   auto content = e.content == text ? std::nullopt : std::optional<std::string_view>{e.content};
   db_.run("INSERT INTO ended_task(id, prev, session, name, tenant, session_name, accepted_at, "
           "started_at, accepted_seq, started_seq, message_id, model, temperature, max_tokens, "
-          "response_format, passthrough, script, idempotency_key, settled, status, ended_at, "
+          "response_format, passthrough, script, kind, ref, wants_text_done, idempotency_key, "
+          "settled, status, ended_at, "
           "ended_seq, error, detail, answer_id, finish_reason, prompt_tokens, completion_tokens, "
-          "exact, attempts, history_dropped, last_attempt, last_at, last_prompt_tokens, "
+          "exact, attempts, history_dropped, session_tokens, session_questions, "
+          "last_attempt, last_at, last_prompt_tokens, "
           "last_completion_tokens, last_exact, last_error, content, text, log) "
           "SELECT id, prev, session, name, tenant, session_name, accepted_at, started_at, "
           "accepted_seq, started_seq, message_id, model, temperature, max_tokens, "
-          "response_format, passthrough, script, idempotency_key, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
+          "response_format, passthrough, script, kind, ref, wants_text_done, idempotency_key, "
+          "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
           "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM open_task WHERE id = ?",
           s->open_tasks == 0, static_cast<int>(e.status), f.at, f.seq, to_string(e.error), e.detail,
           e.message_id, e.finish_reason, e.used.prompt_tokens, e.used.completion_tokens,
-          e.used.exact, e.attempts, e.history_dropped, u.attempt, u.at, u.used.prompt_tokens,
-          u.used.completion_tokens, u.used.exact, to_string(u.error), content, text,
-          sqlite::blob{log}, task);
+          e.used.exact, e.attempts, e.history_dropped, e.session_tokens, e.session_questions,
+          u.attempt, u.at, u.used.prompt_tokens, u.used.completion_tokens, u.used.exact,
+          to_string(u.error), content, text, sqlite::blob{log}, task);
   if (checkpoints > 0)
     db_.run("DELETE FROM checkpoint WHERE task = ?", task);
   db_.run("DELETE FROM open_task WHERE id = ?", task);

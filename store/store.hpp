@@ -45,6 +45,9 @@ struct task_accepted {
   std::string message_id; // of the user's message, which becomes part of the history with this fact
   message said;
   idempotency once; // refused as a duplicate if the scope and key are known and not older than 24 h
+  task_kind kind = task_kind::chat;
+  std::string ref;
+  bool wants_text_done = false;
 };
 struct task_started {
   std::string task;
@@ -124,6 +127,9 @@ struct stored_task {
   std::int64_t ended_at = 0;
   std::string text; // of all attempts, in order
   std::string log;  // protocol/task_log.hpp
+  task_kind kind = task_kind::chat;
+  std::string ref;
+  bool wants_text_done = false;
 };
 
 struct stored_session {

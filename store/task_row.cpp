@@ -11,10 +11,12 @@ namespace {
 
 #define PARLOR_TASK_COLUMNS                                                                        \
   "id, prev, session, name, tenant, session_name, accepted_at, started_at, accepted_seq, "         \
-  "started_seq, message_id, model, temperature, max_tokens, response_format, passthrough, script"
+  "started_seq, message_id, model, temperature, max_tokens, response_format, passthrough, "        \
+  "script, kind, ref, wants_text_done"
 #define PARLOR_END_COLUMNS                                                                         \
   "status, ended_at, ended_seq, error, detail, answer_id, finish_reason, prompt_tokens, "          \
-  "completion_tokens, exact, attempts, history_dropped, content, text, log"
+  "completion_tokens, exact, attempts, history_dropped, session_tokens, "                          \
+  "session_questions, content, text, log"
 
 task_row read_common(const sqlite::rows& r) {
   task_row row{r.integer(0), r.integer(1), r.integer(2), {}};
@@ -35,6 +37,9 @@ task_row read_common(const sqlite::rows& r) {
   t.settings.response_format = r.text(14);
   t.settings.passthrough = r.text(15);
   t.settings.script = r.text(16);
+  t.kind = static_cast<task_kind>(r.integer(17));
+  t.ref = r.text(18);
+  t.wants_text_done = r.integer(19) != 0;
   return row;
 }
 
@@ -51,21 +56,23 @@ task_row read_open(sqlite::connection& db, const sqlite::rows& r) {
 task_row read_ended(const sqlite::rows& r) {
   auto row = read_common(r);
   auto& t = row.task;
-  t.view.status = static_cast<task_status>(r.integer(17));
-  t.ended_at = r.integer(18);
-  t.ended_seq = r.number(19);
-  t.text = r.text(30);
-  t.log = r.text(31);
+  t.view.status = static_cast<task_status>(r.integer(20));
+  t.ended_at = r.integer(21);
+  t.ended_seq = r.number(22);
+  t.text = r.text(35);
+  t.log = r.text(36);
   auto end = std::make_shared<outcome>();
   end->status = t.view.status;
-  end->error = errc_from_name(r.text(20));
-  end->detail = r.text(21);
-  end->message_id = r.text(22);
-  end->finish_reason = r.text(23);
-  end->used = {r.integer(24), r.integer(25), r.integer(26) != 0};
-  end->attempts = r.small(27);
-  end->history_dropped = r.small(28);
-  end->content = r.null(29) ? t.text : r.text(29);
+  end->error = errc_from_name(r.text(23));
+  end->detail = r.text(24);
+  end->message_id = r.text(25);
+  end->finish_reason = r.text(26);
+  end->used = {r.integer(27), r.integer(28), r.integer(29) != 0};
+  end->attempts = r.small(30);
+  end->history_dropped = r.small(31);
+  end->session_tokens = r.integer(32);
+  end->session_questions = r.integer(33);
+  end->content = r.null(34) ? t.text : r.text(34);
   t.view.end = std::move(end);
   return row;
 }
@@ -100,8 +107,9 @@ void complete_view(stored_task& t) {
   v.updated_at = std::max(v.created_at, t.started_at);
   v.last_seq = std::max(t.accepted_seq, t.started_seq);
   v.attempt = t.started_seq != 0 ? 1 : 0;
-  auto header =
-      std::make_shared<const task_header>(task_header{v.id, v.session, v.model, v.created_at});
+  task_header h;
+  h.id = v.id;
+  auto header = std::make_shared<const task_header>(std::move(h));
   for (auto& e : replay(t.accepted_seq, v.created_at, header, t.text, t.log)) {
     v.last_seq = std::max(v.last_seq, e->seq);
     v.updated_at = std::max(v.updated_at, e->at);

@@ -93,6 +93,9 @@ std::string data_of(language lang, const event& e, bool deltas) {
            quoted(to_string(code)) + R"(,"message":)" + status_text(lang, task_status::failed, 0) +
            "}";
   }
+  case event_kind::text_done: // these tasks have no such events
+  case event_kind::stage_done:
+    break;
   }
   return {};
 }

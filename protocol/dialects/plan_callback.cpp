@@ -189,6 +189,8 @@ std::string data_of(language lang, const event& e) {
     return error(error_members(errc::session_expired, {}, lang));
   case event_kind::started: // said by accepted
   case event_kind::delta:
+  case event_kind::text_done:
+  case event_kind::stage_done: // the service has taken the request
     break;
   }
   return {};

@@ -135,6 +135,15 @@ struct house {
     door = lobby;
     time.settle();
   }
+  /// kill -9, and begin again with what is on the disk.
+  void restart() {
+    door = nullptr;
+    caf::anon_send_exit(lobby, caf::exit_reason::user_shutdown);
+    lobby = nullptr;
+    time.settle();
+    held_groups_.clear();
+    open();
+  }
   void stop() {
     door = nullptr;
     if (lobby)

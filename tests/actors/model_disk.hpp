@@ -135,6 +135,9 @@ struct model_disk {
     t.settings = f.settings;
     t.message_id = f.message_id;
     t.accepted_seq = f.seq;
+    t.kind = f.kind;
+    t.ref = f.ref;
+    t.wants_text_done = f.wants_text_done;
     tasks[f.task] = std::move(t);
     if (!f.once.scope_and_key.empty())
       keys[f.once.scope_and_key] = f;

@@ -27,6 +27,7 @@ struct talk {
   std::map<std::uint64_t, answer_effect> answers;
   std::set<std::uint64_t> asked;
   int stops = 0;
+  std::vector<outside_news> handed_over; // to the running task
   bool retired = false;
 
   // -- the server's life ---
@@ -95,6 +96,17 @@ struct talk {
     take(c->remove(expired, p, now));
     return p;
   }
+  std::uint64_t open_session() {
+    auto p = promise();
+    take(c->open(p, now));
+    return p;
+  }
+  std::uint64_t call_back(const std::string& task, outside_news::kind what, std::string text = {},
+                          std::uint32_t percent = 0) {
+    auto p = promise();
+    take(c->called_back(task, {what, percent, std::move(text)}, p, now));
+    return p;
+  }
   bool answered(std::uint64_t p) const { return answers.count(p) != 0; }
   errc answer(std::uint64_t p) const {
     REQUIRE(answered(p));
@@ -142,8 +154,8 @@ struct talk {
   }
   static std::string describe(const event& e) {
     static constexpr const char* names[] = {
-        "accepted",  "started", "delta",     "progress",        "retry",
-        "completed", "failed",  "cancelled", "session_deleted", "session_expired"};
+        "accepted",   "started",   "delta",  "progress",  "retry",           "text_done",
+        "stage_done", "completed", "failed", "cancelled", "session_deleted", "session_expired"};
     std::string s = names[static_cast<std::size_t>(e.kind)];
     return e.task ? s + " " + e.task->id : s;
   }
@@ -205,6 +217,7 @@ private:
   }
   void on(run_effect& r) { orders.push_back(r.order); }
   void on(stop_effect&) { ++stops; }
+  void on(hand_over_effect& h) { handed_over.push_back(std::move(h.news)); }
   void on(answer_effect& a) {
     INFO("promise " << a.promise);
     REQUIRE(asked.erase(a.promise) == 1);

@@ -230,7 +230,7 @@ TEST_CASE("an unknown model is told with the nearest one") {
 
 TEST_CASE("roadmaps is right, and can be played by the rehearsal model") {
   settings s = with_models({"rehearsal"});
-  s.pipelines.path = (fs::path{__FILE__}.parent_path() / ".." / ".." / "pipelines").string();
+  s.pipelines.path = PARLOR_PIPELINES;
   auto all = load_pipelines(s);
   auto found = std::find_if(all.begin(), all.end(), [](auto& p) { return p->name == "roadmaps"; });
   REQUIRE(found != all.end());

@@ -1,0 +1,16 @@
+#pragma once
+// For api*.cpp only: one request on its way through them.
+
+#include "app/api.hpp"
+
+namespace parlor {
+
+struct api::context {
+  http::request request;
+  http::exchange_ptr exchange;
+  language lang = language::en;
+  std::vector<http::header> headers; // CORS, of every answer
+  std::string id;                    // the {id} of the route
+};
+
+} // namespace parlor
