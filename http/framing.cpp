@@ -91,7 +91,7 @@ framing_verdict inspect(std::string_view bytes, const framing_limits& limits) no
     auto colon = line.find(':');
     if (colon == std::string_view::npos || !token(line.substr(0, colon)))
       return {errc::bad_framing, 0}; // obs-fold, a space before the colon, a name that is none
-    if (++fields > limits.max_fields)
+    if (++fields > limits.max_fields || line.size() > limits.max_field)
       return {errc::headers_too_large, 0};
     auto name = line.substr(0, colon);
     auto raw = line.substr(colon + 1);

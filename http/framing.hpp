@@ -13,6 +13,7 @@ namespace parlor::http {
 struct framing_limits {
   std::size_t max_header = 16 * 1024; // request line and headers, bytes
   std::size_t max_target = 8 * 1024;
+  std::size_t max_field = 8 * 1024; // one header with its name
   std::size_t max_fields = 100;
 };
 

@@ -99,18 +99,26 @@ TEST_CASE("H10 while very many say nothing, who asks is answered at once") {
     std::vector<std::unique_ptr<raw_client>> silent;
     for (std::size_t i = 0; i < silent_ones; ++i)
       silent.push_back(std::make_unique<raw_client>(s.port()));
-    std::vector<clock_type::duration> took;
-    for (int i = 0; i < 200; ++i) {
-      auto from = clock_type::now();
-      raw_client c{s.port()};
-      c.send(get("/"));
-      s.next().exchange->respond(plain("quick"));
-      REQUIRE(c.until("quick"));
-      took.push_back(clock_type::now() - from);
-    }
+    // The slowest but one of a hundred. A loaded machine may stop all of us now and then, so it may
+    // be tried again; what silent connections cost would be there each time.
+    auto slow = [&s] {
+      std::vector<clock_type::duration> took;
+      for (int i = 0; i < 100; ++i) {
+        auto from = clock_type::now();
+        raw_client c{s.port()};
+        c.send(get("/"));
+        s.next().exchange->respond(plain("quick"));
+        REQUIRE(c.until("quick"));
+        took.push_back(clock_type::now() - from);
+      }
+      std::nth_element(took.begin(), took.end() - 2, took.end());
+      return took[98];
+    };
+    auto p99 = slow();
+    for (int again = 0; again < 5 && p99 >= 100ms; ++again)
+      p99 = slow();
+    CHECK(p99 < 100ms);
     CHECK(s.server().stats().connections_open >= silent_ones);
-    std::sort(took.begin(), took.end());
-    CHECK(took[took.size() * 9 / 10] < 100ms); // a loaded machine may stop all of us now and then
     auto used = processor_time();
     auto from = clock_type::now();
     std::this_thread::sleep_for(1s);

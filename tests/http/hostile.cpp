@@ -85,6 +85,64 @@ TEST_CASE("H5 a chunked body without its last line is waited for until its deadl
   CHECK(s.waiting() == 0);
 }
 
+TEST_CASE("H6 a body of very small chunks costs no more than its bytes") {
+  served s;
+  raw_client c{s.port()};
+  std::string chunks;
+  for (int i = 0; i < 100'000; ++i)
+    chunks += "1\r\nx\r\n";
+  c.send(post("Transfer-Encoding: chunked\r\n"));
+  for (int i = 0; i < 10; ++i) // in one second here; were it quadratic, it would take minutes
+    REQUIRE(c.send(chunks));
+  c.send("0\r\n\r\n");
+  CHECK(s.next().request.body == std::string(1'000'000, 'x'));
+}
+
+TEST_CASE("H6 what is wrapped around a body buys it no time") {
+  auto o = patient();
+  o.body_timeout = 700ms;
+  o.body_rate = 10'000;
+  served s{o};
+  raw_client c{s.port()};
+  auto from = std::chrono::steady_clock::now();
+  auto passed = [&] { return std::chrono::steady_clock::now() - from; };
+  c.send(post("Transfer-Encoding: chunked\r\n"));
+  const auto wrapped = "1;" + std::string(4'000, 'x') + "\r\nx\r\n";
+  while (passed() < 10s && c.text().empty() && c.send(wrapped))
+    c.until("HTTP/1.1", 5ms);
+  CHECK(passed() < 5s);
+  c.until("\r\n\r\n", 1s);
+  CHECK(c.text().substr(0, 12) == "HTTP/1.1 408");
+  CHECK(s.waiting() == 0);
+}
+
+TEST_CASE("H7 H8 H9 what is no request is refused, and so is what follows it") {
+  served s;
+  const std::string line = "GET / HTTP/1.1\r\n", host = "Host: a\r\n", end = "\r\n";
+  for (auto& bad : {std::string{}, host + host, host + "Host: b\r\n", std::string{"Host: a b\r\n"},
+                    " " + host, host + " folded: b\r\n", host + "\tfolded\r\n", host + "A : b\r\n",
+                    host + "A: b\rc\r\n", host + "A: b\nB: c\r\n", host + "A: b\n\n" + smuggled,
+                    host + "A: b\x7f\r\n", host + "A\x80: b\r\n", host + "A\x7f: b\r\n",
+                    host + std::string{"A: b\0c\r\n", 8}, host + std::string{"A\0: b\r\n", 7},
+                    host + "Transfer_Encoding: chunked\r\n", host + ": b\r\n", host + "A\r\n"})
+    refused(s, line + bad + end);
+  for (auto& bad :
+       {"GET * HTTP/1.1", "GET a:80 HTTP/1.1", "CONNECT a:80 HTTP/1.1", "GET http://b/ HTTP/1.1",
+        "GET http://a/ HTTP/1.1", "GET foo HTTP/1.1", "GET /\x80 HTTP/1.1", "GET /\x7f HTTP/1.1",
+        "GET /a b HTTP/1.1", "GET\t/ HTTP/1.1", "GET  / HTTP/1.1", "GET /", "GET / http/1.1",
+        "GET / HTTP/1.1 "})
+    refused(s, bad + end + host + end);
+  refused(s, line + host + "Host : a\r\n" + end);
+  refused(s, "GET /" + std::string(9'000, 'a') + " HTTP/1.1\r\n" + host + end, "414");
+  refused(s, line + host + "A: " + std::string(9'000, 'a') + end + end, "431");
+  refused(s, line + host + "A: " + std::string(100'000, 'a') + end + end, "431");
+  std::string many;
+  for (int i = 0; i < 101; ++i)
+    many += "A: b\r\n";
+  refused(s, line + host + many + end, "431");
+  CHECK(s.server().stats().requests_total == 0);
+}
+
 TEST_CASE("H11 of a thousand pipelined requests one is handled, and a reset ends them all") {
   served s;
   signals told;
