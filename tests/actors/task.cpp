@@ -96,7 +96,8 @@ struct bench {
 
 } // namespace
 
-TEST_CASE("a provider that fails three times is asked at 0, 1 and 3 seconds, to the millisecond") {
+TEST_CASE(
+    "U7 a provider that fails three times is asked at 0, 1 and 3 seconds, to the millisecond") {
   bench b;
   b.begin();
   REQUIRE(b.provider->requests.size() == 1);
@@ -117,7 +118,7 @@ TEST_CASE("a provider that fails three times is asked at 0, 1 and 3 seconds, to 
                         [](auto& s) { return s.what.rfind("used", 0) == 0; }) == 3);
 }
 
-TEST_CASE("Retry-After is obeyed when it is longer, and capped") {
+TEST_CASE("U7 Retry-After is obeyed when it is longer, and capped") {
   bench b;
   b.begin();
   b.news(b.unavailable(5s));
@@ -153,7 +154,7 @@ TEST_CASE(
   REQUIRE(c.log.back().at == 171'000);
 }
 
-TEST_CASE("ten minutes are the end, however busy the stream is") {
+TEST_CASE("U2 ten minutes are the end, however busy the stream is") {
   bench b;
   b.begin();
   for (int i = 0; i < 59; ++i) {
@@ -167,7 +168,7 @@ TEST_CASE("ten minutes are the end, however busy the stream is") {
   REQUIRE(b.log.back().at == 600'000);
 }
 
-TEST_CASE("after a piece was shown the retry is announced with discard; what cannot pass is not "
+TEST_CASE("U6 after a piece was shown the retry is announced with discard; what cannot pass is not "
           "retried") {
   bench b;
   b.begin();
@@ -182,7 +183,7 @@ TEST_CASE("after a piece was shown the retry is announced with discard; what can
   REQUIRE(b.provider->requests.size() == 2);
 }
 
-TEST_CASE("stop closes the call at once and leaves a usage record") {
+TEST_CASE("U11 U12 stop closes the call at once and leaves a usage record") {
   bench b;
   b.begin();
   b.news(llm::call_delta{"a"});

@@ -22,7 +22,7 @@ function raw(bytes) {
 }
 const answers = (text) => text.match(/HTTP\/1\.1 \d+/g) ?? [];
 
-test('pipelined requests are answered in order', async () => {
+test('H11 pipelined requests are answered in order', async () => {
   const get = (path, more = '') => `GET ${path} HTTP/1.1\r\nHost: a\r\n${more}\r\n`;
   const text = await raw(get('/livez') + get('/nothing') + get('/readyz', 'Connection: close\r\n'));
   assert.deepEqual(answers(text), ['HTTP/1.1 200', 'HTTP/1.1 404', 'HTTP/1.1 200']);
@@ -54,7 +54,7 @@ test('H9 H12 limits', async () => {
   assert.deepEqual(answers(await raw('POST /api/chat HTTP/1.1\r\nHost: a\r\nExpect: x\r\nContent-Length: 2\r\n\r\n')), ['HTTP/1.1 417']);
 });
 
-test('headers that drip are given up on at the deadline', async () => {
+test('H10 headers that drip are given up on at the deadline', async () => {
   const from = Date.now();
   const text = await new Promise((resolve, reject) => {
     let got = '';
@@ -70,7 +70,7 @@ test('headers that drip are given up on at the deadline', async () => {
   assert.ok(Date.now() - from < 12000);
 });
 
-test('the metrics are clean', async () => {
+test('A6 the metrics are clean', async () => {
   const text = await (await fetch(`${parlor.url}/metrics`)).text();
   const check = spawnSync('promtool', ['check', 'metrics'], { input: text, encoding: 'utf8' });
   assert.equal(check.status, 0, check.stdout + check.stderr);

@@ -71,7 +71,7 @@ test('OPENAI_API_KEY and OPENAI_BASE_URL are all it needs', async () => {
   }
 });
 
-test('a turn end to end, however its bytes are cut', async () => {
+test('U3 U12 a turn end to end, however its bytes are cut', async () => {
   for (const model of ['ok', 'split', 'usage']) {
     const events = await stream(model);
     assert.equal(events[0].type, 'start');
@@ -88,14 +88,14 @@ test('a turn end to end, however its bytes are cut', async () => {
   }
 });
 
-test('connections to the service are used again', async () => {
+test('U10 connections to the service are used again', async () => {
   await stream('ok');
   const before = (await upstream.stats()).connections;
   for (let i = 0; i < 10; i++) await stream('ok');
   assert.ok((await upstream.stats()).connections - before <= 3); // the questions for the figures are some
 });
 
-test('every failure has its name, its status, its number of attempts and its usage', async () => {
+test('U1 U2 U7 U8 U10 U12 every failure has its name, its status, its number of attempts and its usage', async () => {
   for (const [model, code, status, attempts, text = ''] of [
     ['refuse', 'upstream_unreachable', 502, 3],
     ['nobody', 'upstream_unreachable', 502, 0],
@@ -149,7 +149,7 @@ test('every failure has its name, its status, its number of attempts and its usa
   assert.equal(health.status, 'healthy');
 });
 
-test('the other dialect names failures the same way', async () => {
+test('U1 the other dialect names failures the same way', async () => {
   const made = await (await parlor.post('/api/generate-async', { prompt: 'hi', model: 'done-only' })).json();
   const events = blocks(await (await fetch(`${parlor.url}/api/generate-async/${made.taskId}/stream`)).text()).map((e) => e.data);
   assert.equal(events.at(-1).type, 'failed');
@@ -161,7 +161,7 @@ test('the other dialect names failures the same way', async () => {
   assert.notEqual(polled.progress, 100);
 });
 
-test('before the first piece a retry changes nothing that is shown', async () => {
+test('U6 before the first piece a retry changes nothing that is shown', async () => {
   const events = await stream('500,ok');
   assert.equal(textOf(events), 'word1 word2 word3');
   assert.ok(!events.some((e) => e.discard));
@@ -169,7 +169,7 @@ test('before the first piece a retry changes nothing that is shown', async () =>
   assert.equal((await stream('500,401,ok')).at(-1).code, 'upstream_auth'); // the second time it cannot pass
 });
 
-test('Retry-After is obeyed', async () => {
+test('U7 Retry-After is obeyed', async () => {
   const asked = (await played()).length;
   const events = await stream('429-1,ok');
   assert.equal(events.at(-1).content, 'word1 word2 word3');
@@ -178,7 +178,7 @@ test('Retry-After is obeyed', async () => {
   assert.ok(second.began - first.ended < 6_000_000);
 });
 
-test('after the first piece a retry says discard, and only the last attempt counts', async () => {
+test('U6 U12 after the first piece a retry says discard, and only the last attempt counts', async () => {
   for (const [model, attempts] of [['cut-1,ok', 2], ['rst,cut-1,usage', 3]]) {
     const id = fresh();
     const r = await parlor.post('/api/chat/stream', { message: 'hi', model, conversation_id: id });
@@ -204,13 +204,13 @@ test('after the first piece a retry says discard, and only the last attempt coun
   }
 });
 
-test('a redirect is not followed and nobody is told the key', async () => {
+test('U8 a redirect is not followed and nobody is told the key', async () => {
   const asked = (await played()).length;
   await chat('redirect');
   assert.deepEqual((await played()).slice(asked).map((l) => l.script), ['redirect']);
 });
 
-test('the key and what the service said are nowhere to be seen', async () => {
+test('A4 the key and what the service said are nowhere to be seen', async () => {
   const seen = [parlor.output, parlor.log];
   for (const model of ['401', '500', 'error', 'json-error', 'html']) {
     seen.push(await (await chat(model)).text());

@@ -55,18 +55,18 @@ const sql = (query) => {
 };
 
 for (const model of ['pace-20', 'hang', 'stall-2', 'drip']) {
-  test(`DELETE of a task reaches the service within 50 ms (${model})`, async () => {
+  test(`U11 DELETE of a task reaches the service within 50 ms (${model})`, async () => {
     const took = await best(50, () => cut(model, (task) => remove(`/api/generate-async/${task}`)));
     assert.ok(took < 50, took);
   });
 
-  test(`DELETE of a session reaches the service within 50 ms (${model})`, async () => {
+  test(`U11 DELETE of a session reaches the service within 50 ms (${model})`, async () => {
     const took = await best(50, () => cut(model, (_, session) => remove(`/api/sessions/${session}`)));
     assert.ok(took < 50, took);
   });
 }
 
-test('what was cancelled is kept, counted, and told', async () => {
+test('U11 U12 what was cancelled is kept, counted, and told', async () => {
   const session = fresh();
   const watching = fetch(`${parlor.url}/api/chat/stream`, {
     method: 'POST',
@@ -86,7 +86,7 @@ test('what was cancelled is kept, counted, and told', async () => {
   assert.deepEqual(usage, [{ exact: 0, error: 'cancelled', c: 1 }]);
 });
 
-test('a task that waits to be tried again is cancelled at once, and not tried again', async () => {
+test('U7 U11 a task that waits to be tried again is cancelled at once, and not tried again', async () => {
   const n = (await played()).length;
   const { taskId } = await generate('429-20');
   await until(async () => (await played())[n]?.ended > 0);
@@ -97,7 +97,7 @@ test('a task that waits to be tried again is cancelled at once, and not tried ag
   assert.equal((await played()).length, n + 1);
 });
 
-test('who goes away does not stop the turn, unless that was asked for', async () => {
+test('U11 who goes away does not stop the turn, unless that was asked for', async () => {
   const leave = async (more) => {
     const n = (await played()).length;
     const control = new AbortController();

@@ -122,7 +122,7 @@ test('U9 through a tunnel of the proxy the certificate is looked at just the sam
   server.close();
 });
 
-test('a service with a certificate of a known authority is spoken to, one of another name is not', async () => {
+test('U9 a service with a certificate of a known authority is spoken to, one of another name is not', async () => {
   const { server, requests } = secureService();
   const port = await listen(server);
   const known = { SSL_CERT_FILE: join(dir, 'cert.pem') };
@@ -138,7 +138,7 @@ test('a service with a certificate of a known authority is spoken to, one of ano
   server.close();
 });
 
-test('a service that ends TLS connections before they begin can be tried again', async () => {
+test('U9 a service that ends TLS connections before they begin can be tried again', async () => {
   let connections = 0;
   const server = net.createServer((s) => {
     connections++;

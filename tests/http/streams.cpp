@@ -27,7 +27,7 @@ std::string numbered(int from, int to, std::size_t size) {
 
 } // namespace
 
-TEST_CASE("a slow reader holds the backlog up, and is told of when it has caught up") {
+TEST_CASE("S4 a slow reader holds the backlog up, and is told of when it has caught up") {
   served s;
   signals told;
   raw_client c{s.port(), 4096};
@@ -94,7 +94,7 @@ TEST_CASE("many small pieces arrive in order") {
   CHECK(dechunk(c.text()).terminated);
 }
 
-TEST_CASE("a peer that takes nothing is cut after the write timeout, and only then") {
+TEST_CASE("S4 a peer that takes nothing is cut after the write timeout, and only then") {
   auto o = patient();
   o.write_timeout = 700ms;
   served s{o};
@@ -141,7 +141,7 @@ TEST_CASE("a whole answer is not cut while the peer takes some of it now and the
   CHECK(whole);
 }
 
-TEST_CASE("keepalives fill silence only, and never stand inside a piece") {
+TEST_CASE("S8 keepalives fill silence only, and never stand inside a piece") {
   auto o = patient();
   o.keepalive_every = 600ms;
   served s{o};
@@ -216,7 +216,7 @@ TEST_CASE("abort leaves the body without its end") {
   CHECK(told.gone() == 1);
 }
 
-TEST_CASE("gone is told exactly once, whichever way the peer goes") {
+TEST_CASE("S6 gone is told exactly once, whichever way the peer goes") {
   served s;
   for (auto rst : {false, true}) {
     INFO(rst);

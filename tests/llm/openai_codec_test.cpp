@@ -83,13 +83,13 @@ void check_sound(const outcome& o) {
 
 } // namespace
 
-TEST_CASE("a stream reads the same wherever it is split") {
+TEST_CASE("U3 U5 a stream reads the same wherever it is split") {
   for (std::size_t at = 0; at <= sound.size(); ++at)
     check_sound(run(sound, at));
   check_sound(run(sound, 0, 1));
 }
 
-TEST_CASE("a stream cut anywhere is never a success before its finish_reason") {
+TEST_CASE("U1 U3 a stream cut anywhere is never a success before its finish_reason") {
   auto reason_at = sound.find("\"finish_reason\":\"tool_calls\"");
   auto end_of_event = sound.find("\n\n", reason_at) + 2;
   for (std::size_t at = 0; at < sound.size(); ++at) {
@@ -103,7 +103,111 @@ TEST_CASE("a stream cut anywhere is never a success before its finish_reason") {
   }
 }
 
-TEST_CASE("what is no sound end of a stream") {
+TEST_CASE("U3 forty kilobytes, byte by byte, and cut at each of them") {
+  const std::vector<std::string> says{
+      "a", "你好", "é", "🎉👩‍👩‍👧", "\\n\\n", "\\ud83c\\udf89", "data: x"};
+  const std::vector<std::string> ends{"\n", "\r\n", "\r"};
+  std::string stream = "\xef\xbb\xbf: OPENROUTER PROCESSING\n\n";
+  for (std::size_t i = 0; stream.size() < 40 * 1024; ++i) {
+    auto& eol = ends[i % ends.size()];
+    stream += (i % 5 == 0 ? ": still there" + eol : "") +
+              (i % 7 == 0 ? "event: message" + eol : "") + "data:" + (i % 2 == 0 ? " " : "") +
+              R"({"choices":[{"index":0,"delta":{"content":")" + says[i % says.size()] +
+              R"("}}]})" + eol + eol;
+  }
+  const auto before_end = stream.size();
+  stream += "data: {\"choices\":[{\"finish_reason\":\"stop\"}]}\r\n";
+  const auto finished = stream.size() + 1; // with the CR that ends its block
+  stream += "\r\n";
+  const auto whole = run(stream);
+  REQUIRE(whole.finished);
+  const auto as_one = whole.text;
+  stream_decoder d;
+  std::vector<call_event> events;
+  std::string text;
+  for (std::size_t at = 0; at < stream.size(); ++at) {
+    auto cut = d;
+    std::vector<call_event> outcome;
+    cut.end(outcome);
+    REQUIRE(outcome.size() == 1);
+    auto* failed = std::get_if<call_failed>(&outcome[0]);
+    REQUIRE((failed != nullptr) == (at < finished));
+    if (failed)
+      REQUIRE(failed->code == errc::upstream_truncated);
+    d.feed({&stream[at], 1}, events);
+    for (auto& e : events)
+      text += std::get<call_delta>(e).text;
+    events.clear();
+    REQUIRE(as_one.compare(0, text.size(), text) == 0);
+    REQUIRE((at < before_end || text == as_one));
+  }
+}
+
+TEST_CASE("U5 what services add, leave out or repeat") {
+  const std::string first =
+      R"(data: {"choices":[{"index":0,"delta":{"role":"assistant","content":"a"}}]})"
+      "\n\n";
+  const std::string last = R"(data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]})"
+                           "\n\n";
+  const std::string done = "data: [DONE]\n\n";
+  for (auto odd :
+       {R"({"choices":[]})",
+        R"({"choices":null})",
+        R"({})",
+        R"({"choices":{}})",
+        R"({"choices":[null,5,"x",[]]})",
+        R"({"choices":[{}]})",
+        R"({"choices":[{"delta":null}]})",
+        R"({"choices":[{"delta":{}}]})",
+        R"({"choices":[{"delta":[]}]})",
+        R"({"choices":[{"delta":{"content":null}}]})",
+        R"({"choices":[{"delta":{"content":5}}]})",
+        R"({"choices":[{"delta":{"content":["b"]}}]})",
+        R"({"choices":[{"delta":{"content":""}}]})",
+        R"({"choices":[{"delta":{"role":"assistant"}}]})",
+        R"({"choices":[{"index":1,"delta":{"content":"b"},"finish_reason":"stop"}]})",
+        R"({"choices":[{"finish_reason":null}]})",
+        R"({"choices":[{"finish_reason":5}]})",
+        R"({"choices":[{"delta":{"tool_calls":null}}]})",
+        R"({"choices":[{"delta":{"tool_calls":[null,{},[],{"function":null}]},"x":{}}],"y":1})",
+        R"({"usage":null})",
+        R"({"usage":[]})",
+        R"({"usage":{"prompt_tokens":"x"}})",
+        R"({"usage":{"prompt_tokens":-1,"completion_tokens":1e400}})",
+        R"({"error":null})",
+        R"({"model":null})",
+        "",
+        " ",
+        "\t"}) {
+    INFO(odd);
+    auto o = run(first + "data: " + odd + "\n\n" + last + done);
+    REQUIRE(o.finished);
+    CHECK(o.text == "a");
+    CHECK(o.finished->finish_reason == "stop");
+  }
+  // Two ends: the first counts. After [DONE] nothing does.
+  auto length = R"(data: {"choices":[{"delta":{"content":"late"},"finish_reason":"length"}]})"
+                "\n\n";
+  auto twice = run(first + last + length + done);
+  CHECK(twice.finished->finish_reason == "stop");
+  CHECK(twice.text == "a");
+  auto after =
+      run(first + last + done + first + "data: {\"error\":{}}\n\n" + std::string(2 << 20, 'x'));
+  CHECK(after.text == "a");
+  CHECK(after.finished);
+  // The figures may come with the end, after it, or in every chunk; the last ones count.
+  auto used = run(R"(data: {"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":1}})"
+                  "\n\n" +
+                  first + last +
+                  R"(data: {"choices":[],"usage":{"prompt_tokens":11,"completion_tokens":7}})"
+                  "\n\n" +
+                  done);
+  REQUIRE(used.finished->used);
+  CHECK(used.finished->used->prompt_tokens == 11);
+  CHECK(used.finished->used->completion_tokens == 7);
+}
+
+TEST_CASE("U1 U8 what is no sound end of a stream") {
   auto piece = std::string{"data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n"};
   CHECK(run(piece + "data: [DONE]\n\n").failed->code == errc::upstream_truncated);
   CHECK(run(piece + "data: {\"choices\":[{\"finish_reason\":\"abort\"}]}\n\ndata: [DONE]\n\n")
@@ -120,7 +224,7 @@ TEST_CASE("what is no sound end of a stream") {
         errc::upstream_too_large);
 }
 
-TEST_CASE("statuses keep their meaning") {
+TEST_CASE("U7 statuses keep their meaning") {
   auto of = [](int status) { return failure_of_status(status, "", "", 0); };
   for (int status : {408, 409, 500, 502, 503, 504, 529})
     CHECK((of(status).code == errc::upstream_error && of(status).can_pass));

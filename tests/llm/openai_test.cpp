@@ -44,7 +44,7 @@ std::chrono::milliseconds until_aborted(const faulty_upstream& u, int n) {
 
 } // namespace
 
-TEST_CASE_METHOD(fixture, "a sound answer arrives whole") {
+TEST_CASE_METHOD(fixture, "U3 U12 a sound answer arrives whole") {
   for (auto script : {"ok", "split", "slow-50", "usage"}) {
     INFO(script);
     auto c = run(script);
@@ -60,7 +60,7 @@ TEST_CASE_METHOD(fixture, "a sound answer arrives whole") {
   CHECK(upstream.last_body().find("\"stream\":true") != std::string::npos);
 }
 
-TEST_CASE_METHOD(fixture, "connections are used again") {
+TEST_CASE_METHOD(fixture, "U10 connections are used again") {
   auto m = model("ok");
   for (int i = 0; i < 10; ++i) {
     collector c;
@@ -74,7 +74,7 @@ TEST_CASE_METHOD(fixture, "connections are used again") {
   CHECK(upstream.connections() == 1);
 }
 
-TEST_CASE_METHOD(fixture, "failures keep their names") {
+TEST_CASE_METHOD(fixture, "U1 U7 U8 failures keep their names") {
   struct expectation {
     const char* script;
     errc code;
@@ -110,7 +110,7 @@ TEST_CASE_METHOD(fixture, "failures keep their names") {
   CHECK(run("429-2").failed()->retry_after == 2s);
 }
 
-TEST_CASE_METHOD(fixture, "nobody listening is upstream_unreachable") {
+TEST_CASE_METHOD(fixture, "U10 nobody listening is upstream_unreachable") {
   auto m = make_openai(b.io, {"http://127.0.0.1:1/v1/", "", "nobody", 8});
   collector c;
   auto call = m->start(ask("hi"), c.sink());
@@ -119,7 +119,7 @@ TEST_CASE_METHOD(fixture, "nobody listening is upstream_unreachable") {
   CHECK(c.failed()->can_pass);
 }
 
-TEST_CASE_METHOD(fixture, "cancel reaches the upstream within 50 ms") {
+TEST_CASE_METHOD(fixture, "U11 cancel reaches the upstream within 50 ms") {
   int n = 0;
   for (auto script : {"pace-5", "stall-2", "hang", "drip"}) {
     INFO(script);

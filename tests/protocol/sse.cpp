@@ -36,7 +36,59 @@ TEST_CASE("U3 U4 a stream means the same however it is split") {
   REQUIRE(shown(frames) == shown(expected));
 }
 
-TEST_CASE("an event without end is given up") {
+TEST_CASE("U3 forty kilobytes split at each of their bytes") {
+  std::string stream = "\xef\xbb\xbf";
+  const auto filling = "data: " + std::string(1'000, 'x') + "\n\n";
+  for (int i = 0; stream.size() < 40 * 1024; ++i)
+    stream += filling + recorded.substr(3, recorded.size() - 19) + (i % 2 == 0 ? "\r" : "\r\n") +
+              (i % 3 == 0 ? "data: \xf0\x9f\x8e\x89\xe4\xbd\xa0\xe5\xa5\xbd\n\n" : "data:\r\n\r\n");
+  sse::decoder whole{2048};
+  std::vector<sse::frame> frames;
+  REQUIRE(whole.feed(stream, frames));
+  const auto expected = shown(frames);
+  REQUIRE(frames.size() > 100);
+  for (std::size_t at = 0; at <= stream.size(); ++at) {
+    sse::decoder d{2048};
+    frames.clear();
+    d.feed(std::string_view{stream}.substr(0, at), frames);
+    d.feed(std::string_view{stream}.substr(at), frames);
+    if (shown(frames) != expected)
+      FAIL("split at " << at);
+  }
+  sse::decoder bytewise{2048};
+  frames.clear();
+  for (char c : stream)
+    bytewise.feed({&c, 1}, frames);
+  CHECK(shown(frames) == expected);
+}
+
+TEST_CASE("U4 line ends, fields and comments as WHATWG has them") {
+  auto of = [](std::string_view text) {
+    sse::decoder d{1024};
+    std::vector<sse::frame> frames;
+    d.feed(text, frames);
+    return shown(frames);
+  };
+  for (std::string end : {"\n", "\r", "\r\n"})
+    CHECK(of("data: a" + end + "data:b" + end + "data:  c" + end + end) == "message|a\nb\n c|\n");
+  CHECK(of("data: a\r\ndata: b\n\rdata: c\r\r\n") == "message|a\nb|\nmessage|c|\n");
+  CHECK(of("data\n\n") == "message||\n");
+  CHECK(of("data:\ndata:\n\n") == "message|\n|\n");
+  CHECK(of("event: x\n\ndata: a\n\n") == "message|a|\n"); // an event without data is none
+  CHECK(of("event: x\ndata: a\n\ndata: b\n\n") == "x|a|\nmessage|b|\n");
+  CHECK(of("id: 7\n\ndata: a\n\n") == "message|a|7\n");
+  CHECK(of("id: 7\ndata: a\n\nid\ndata: b\n\n") == "message|a|7\nmessage|b|\n");
+  CHECK(of({"id: 7\nid: 8\0\ndata: a\n\n", 24}) == "message|a|7\n");
+  CHECK(of(": data: x\n:\n\n") == "");
+  CHECK(of(" data: x\ndata : y\nDATA: z\nretry: 5\nretry: x\n\n") == "");
+  CHECK(of("\xef\xbb\xbf"
+           "data: a\n\n\xef\xbb\xbf"
+           "data: b\n\n") == "message|a|\n");
+  CHECK(of("data: a\n") == "");
+  CHECK(of("data: a: b\n\n") == "message|a: b|\n");
+}
+
+TEST_CASE("U8 an event without end is given up") {
   sse::decoder d{16};
   std::vector<sse::frame> frames;
   REQUIRE_FALSE(d.feed("data: 0123456789abcdef", frames));
