@@ -107,6 +107,8 @@ effects conversation::resume(std::int64_t now) {
     for (auto& e : shown)
       if (e->kind == event_kind::stage_done && e->stage)
         turn.done.push_back({*e->stage, e->text, e->at});
+    if (!shown.empty() && shown.back()->kind != event_kind::stage_done)
+      turn.stage = shown.back()->stage;
     if (t.kind == task_kind::external && !turn.done.empty()) {
       // The service outside has not died: it is waited for as before.
       turn.first_attempt = std::max<std::uint32_t>(t.view.attempt, 1);
@@ -272,6 +274,7 @@ void conversation::start_next(effects& out, std::int64_t now) {
     auto e = make(event_kind::retry, run.turn.header, now);
     e->number = run.attempt;
     e->discard = true;
+    e->stage = run.turn.stage;
     run.log.note(*e);
     tell(std::move(e), 0, out);
     lease_more(out);

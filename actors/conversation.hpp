@@ -122,8 +122,9 @@ public:
   /// Told when it is durable.
   effects stage_done(const std::string& task, stage_name stage, std::string result,
                      std::int64_t now);
+  /// Another attempt follows. `model`: where it is not the task's.
   effects attempt_ended(const std::string& task, std::uint32_t attempt, usage used, errc error,
-                        std::int64_t now);
+                        std::int64_t now, std::string model = {});
   effects finished(const std::string& task, outcome end, std::string answer_extra, std::int64_t now,
                    std::optional<attempt_usage> last = {});
   /// The task died without a word: its turn fails, with an estimated usage.
@@ -156,6 +157,7 @@ private:
     bool resumed = false;                // by a restart: the retry has still to be announced
     bool awaited = false;                // by a restart: what goes on outside is waited for again
     std::vector<task_order::stage> done; // before a restart
+    stage_name stage;                    // that a restart interrupted; may be null
     std::uint64_t log_seq = 0;           // what is logged from now on follows this event
     std::int64_t log_at = 0;
     std::vector<std::uint64_t> cancel_promises; // cancelled before its acceptance was durable

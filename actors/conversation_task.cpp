@@ -106,17 +106,19 @@ effects conversation::retrying(const std::string& task, std::uint32_t attempt,
 }
 
 effects conversation::attempt_ended(const std::string& task, std::uint32_t attempt, usage used,
-                                    errc error, std::int64_t now) {
+                                    errc error, std::int64_t now, std::string model) {
   effects out;
   if (held_back(task, [=, this](std::int64_t then) {
-        return attempt_ended(task, attempt, used, error, then);
+        return attempt_ended(task, attempt, used, error, then, model);
       }))
     return out;
   if (!running_ || running_->turn.request.task_id != task)
     return out;
+  auto& run = *running_;
+  run.attempt = std::max(run.attempt, attempt + 1);
   waiting_record note{waiting_record::kind::usage};
-  note.again = {
-      store::usage_recorded{task, attempt, running_->turn.header->model, now, used, error}};
+  note.again = {store::usage_recorded{task, attempt, model.empty() ? run.turn.header->model : model,
+                                      now, used, error}};
   auto group = note.again;
   record(std::move(group), std::move(note), out);
   return out;

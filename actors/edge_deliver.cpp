@@ -4,6 +4,7 @@
 
 #include "actors/edge_answers.hpp"
 #include "protocol/dialects/chat_sessions.hpp"
+#include "protocol/dialects/pipeline_stream.hpp"
 #include "protocol/sse.hpp"
 
 namespace parlor {
@@ -17,6 +18,8 @@ void edge_state::open(watcher& w, const task_view* task, bool fresh) {
   head.headers.push_back({"X-Accel-Buffering", "no"});
   if (v.what == visit::kind::chat_stream)
     head.headers.push_back({"X-Session-ID", w.key.id});
+  if (v.turn.kind == task_kind::pipeline) // its events do not name it
+    head.headers.push_back({"X-Task-ID", w.task});
   w.open = true;
   v.exchange->open(std::move(head), std::string{sse::keepalive});
   if (v.shape->greet != nullptr) {
@@ -102,12 +105,19 @@ void edge_state::answer_json(watcher& w, const event& last) {
     t.status = task_status::completed;
     t.created_at = last.task->created_at;
     t.updated_at = last.at;
-    respond_json(v, 200, chat_sessions::answer(t, *last.end), {{"X-Session-ID", w.key.id}});
+    if (v.turn.kind == task_kind::pipeline)
+      respond_json(v, 200, pipeline_stream::answer(*last.end),
+                   {{"X-Session-ID", w.key.id}, {"X-Task-ID", w.task}});
+    else
+      respond_json(v, 200, chat_sessions::answer(t, *last.end), {{"X-Session-ID", w.key.id}});
   } else {
     auto code = last.end ? last.end->error
                          : (last.kind == event_kind::session_expired ? errc::session_expired
                                                                      : errc::session_deleted);
-    refuse(v, {code, {}, {}, describe(code).retryable ? 1 : 0});
+    refusal why{code, {}, {}, describe(code).retryable ? 1 : 0};
+    if (v.turn.kind == task_kind::pipeline && last.end)
+      why.detail = pipeline_stream::failure_text(*last.end, v.lang);
+    refuse(v, why);
   }
   if (ends_session(last.kind))
     w.listening = false;

@@ -31,6 +31,11 @@ void edge_state::with_task(const visit_ptr& v, int looks) {
 void edge_state::task_found(const visit_ptr& v, const store::stored_task& t, int looks) {
   using kind = visit::kind;
   auto is_ended = ended(t.view.status);
+  if (t.kind == task_kind::pipeline && v->pipeline_shape && v->shape != v->pipeline_shape) {
+    auto again = std::make_shared<visit>(*v);
+    again->shape = v->pipeline_shape;
+    return task_found(again, t, looks);
+  }
   if (v->what == kind::task_stream || v->what == kind::chat || v->what == kind::chat_stream) {
     if (is_ended)
       return replay_ended(v, t);

@@ -42,6 +42,9 @@ using external_actor =
                          caf::reacts_to<task_alarm>, // own: no callback has come
                          caf::reacts_to<retry_now>>; // own: the wait before an attempt is over
 
+/// Several agents, one after another. Is the sink of their tasks.
+using pipeline_actor = worker_actor::extend<caf::reacts_to<task_report>>; // from the running agent
+
 /// Makes facts durable, many groups in one commit. Lives on its own thread.
 using keeper_actor =
     caf::typed_actor<caf::replies_to<fact_group_ptr>::with<recorded_ptr>,

@@ -120,6 +120,7 @@ struct task_attempt_ended {
   std::uint32_t attempt;
   usage used;
   errc error;
+  std::string model = {}; // where it is not the task's
 };
 struct task_over {
   outcome end; // without content where it is the pieces that the session has seen
@@ -183,8 +184,8 @@ using store_reply_ptr = std::shared_ptr<const store_reply>;
 /// One HTTP request as the edge serves it: read by a dialect, not yet done.
 struct visit {
   enum class kind : std::uint8_t {
-    chat,            // POST /api/chat
-    chat_stream,     // POST /api/chat/stream
+    chat,            // a turn, answered once: POST /api/chat, /api/v1/{name}/generate
+    chat_stream,     // a turn, streamed: POST /api/chat/stream, /api/v1/{name}/generate-stream
     generate,        // POST /api/generate-async
     generate_poll,   // GET  /api/generate-async/{id}
     task_stream,     // GET  …/stream, /api/tasks/{id}/events
@@ -204,6 +205,7 @@ struct visit {
   std::string task;
   std::optional<cursor> after;
   const stream_shape* shape = nullptr;
+  const stream_shape* pipeline_shape = nullptr; // task_stream: instead, if it is a pipeline's task
   std::size_t limit = 50;
   std::string page;
   std::string if_none_match;

@@ -125,36 +125,6 @@ void session_state::handle(const session_ask& ask,
   }
 }
 
-void session_state::submit(const session_ask& ask,
-                           caf::typed_response_promise<session_answer_ptr> promise) {
-  auto turn = ask.turn;
-  if (turn.kind != task_kind::chat) { // they look for models when they need one
-    if (ask.listener)
-      listen(ask.listener);
-    auto id = keep(std::move(promise), ask.listener, turn.task_id);
-    return perform(talk->submit(std::move(turn), id, world->wall()));
-  }
-  auto model = world->find_model(turn.settings.model);
-  if (!model) {
-    promise.deliver(refusal_answer(errc::unknown_model));
-    return;
-  }
-  if (turn.settings.model.empty())
-    turn.settings.model = model->name;
-  auto ticket = model->limit->admit();
-  if (!ticket) {
-    auto a = std::make_shared<session_answer>();
-    a->why = {errc::saturated, {}, {}, 1};
-    promise.deliver(session_answer_ptr{std::move(a)});
-    return;
-  }
-  tickets.emplace(turn.task_id, std::move(ticket));
-  if (ask.listener)
-    listen(ask.listener);
-  auto id = keep(std::move(promise), ask.listener, turn.task_id);
-  perform(talk->submit(std::move(turn), id, world->wall()));
-}
-
 void session_state::look(const session_ask& ask,
                          caf::typed_response_promise<session_answer_ptr> promise) {
   auto a = std::make_shared<session_answer>();
@@ -175,7 +145,7 @@ void session_state::perform(effects es) {
   for (auto& e : es) {
     if (auto* p = std::get_if<publish_effect>(&e)) {
       if (ends_task(p->what->kind) && p->what->task) {
-        tickets.erase(p->what->task->id); // it may have ended before it began
+        admitted.erase(p->what->task->id); // it may have ended before it began
         auto model = world->find_model(p->what->task->model);
         turn_ended(*p->what, model ? model->provider_name : std::string{});
       }
@@ -195,7 +165,7 @@ void session_state::perform(effects es) {
       answer(std::move(*a));
     } else { // retired: whoever asks next finds the store, where nothing is left
       talk.reset();
-      tickets.clear();
+      admitted.clear();
       listeners.clear();
       last_active = {};
       alarm_out = false; // it leaves at once; an alarm that is out is an old one
@@ -243,30 +213,6 @@ void session_state::run(task_order_ptr order) {
     self->delayed_send(self, caf::timespan{world->checkpoint_every}, checkpoint_alarm{});
 }
 
-worker_actor session_state::spawn_worker(task_order_ptr order, errc& why) {
-  auto me = caf::actor_cast<task_sink_actor>(session_actor{self});
-  if (order->header->kind == task_kind::external) {
-    static const auto none = std::make_shared<const external_service>();
-    return self->spawn<caf::linked>(external_task, std::move(order),
-                                    world->external ? world->external : none, me, world->random,
-                                    world->wall());
-  }
-  auto model = world->find_model(order->settings.model);
-  std::shared_ptr<llm::limiter::ticket> ticket;
-  if (auto i = tickets.find(running_id); i != tickets.end()) {
-    ticket = std::move(i->second);
-    tickets.erase(i);
-  } else if (model) {
-    ticket = model->limit->admit(); // a task found after a restart
-  }
-  if (!model || !ticket) {
-    why = model ? errc::saturated : errc::unknown_model;
-    return {};
-  }
-  return self->spawn<caf::linked>(task, std::move(order), std::move(model), std::move(ticket), me,
-                                  world->random);
-}
-
 void session_state::answer(answer_effect&& a) {
   auto i = promises.find(a.promise);
   if (i == promises.end())
@@ -275,7 +221,7 @@ void session_state::answer(answer_effect&& a) {
   promises.erase(i);
   auto made_none = a.why.code != errc::none || a.replayed;
   if (made_none && !k.task.empty())
-    tickets.erase(k.task);
+    admitted.erase(k.task);
   auto out = std::make_shared<session_answer>();
   out->why = std::move(a.why);
   out->task = std::move(a.task);
@@ -314,7 +260,7 @@ void session_state::report(task_report& r) {
   } else if (auto* s = std::get_if<task_stage_done>(&r.what)) {
     perform(talk->stage_done(r.task, std::move(s->stage), std::move(s->result), now));
   } else if (auto* u = std::get_if<task_attempt_ended>(&r.what)) {
-    perform(talk->attempt_ended(r.task, u->attempt, u->used, u->error, now));
+    perform(talk->attempt_ended(r.task, u->attempt, u->used, u->error, now, std::move(u->model)));
   } else if (auto* o = std::get_if<task_over>(&r.what)) {
     std::optional<attempt_usage> last;
     if (o->last)

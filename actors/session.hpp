@@ -8,6 +8,7 @@
 #include "actors/external_task.hpp"
 #include "actors/instrument.hpp"
 #include "actors/interfaces.hpp"
+#include "actors/pipeline_task.hpp"
 #include "actors/task.hpp"
 
 #include <deque>
@@ -30,8 +31,9 @@ struct session_world {
   std::chrono::milliseconds checkpoint_every{1000};
   std::size_t history_limit = 1000; // messages loaded
   std::function<std::shared_ptr<const model_entry>(const std::string& model)>
-      find_model;                     // null: unknown
-  std::function<std::int64_t()> wall; // ms since the epoch
+      find_model;                                                     // null: unknown
+  std::function<pipeline_ptr(const std::string& name)> find_pipeline; // null: unknown
+  std::function<std::int64_t()> wall;                                 // ms since the epoch
   random_source random;
   external_service_ptr external; // null: there is none
 };
@@ -63,8 +65,7 @@ struct session_state {
   caf::typed_response_promise<session_answer_ptr> asked; // of the ask in hand
   std::uint64_t next_promise = 1;
   std::map<caf::actor_addr, std::pair<listener_actor, std::size_t>> listeners;
-  std::map<std::string, std::shared_ptr<llm::limiter::ticket>>
-      tickets; // of tasks that have not begun
+  std::map<std::string, admission> admitted; // tasks that have not begun
   worker_actor running;
   std::string running_id;
   std::int64_t silent_since = 0; // when the running turn was accepted; 0: it has said something
@@ -92,6 +93,9 @@ struct session_state {
   void perform(effects es);
   void record(record_effect&& r);
   void run(task_order_ptr order);
+  /// Whom a turn will ask, and its places there, or why it cannot be taken. `ref` names a pipeline.
+  errc admit(task_kind kind, const std::string& ref, const std::string& model,
+             admission& out) const;
   worker_actor spawn_worker(task_order_ptr order, errc& why); // null: why
   void answer(answer_effect&& a);
   void report(task_report& r);

@@ -8,6 +8,7 @@
 #include "app/version.hpp"
 #include "protocol/dialects/chat_sessions.hpp"
 #include "protocol/dialects/generate_async.hpp"
+#include "protocol/dialects/pipeline_stream.hpp"
 
 #include <boost/url/decode_view.hpp>
 #include <boost/url/params_encoded_view.hpp>
@@ -112,6 +113,9 @@ void api::operator()(http::request&& request, http::exchange_ptr exchange) const
   case chat_stream:
   case generate:
     return turn(c, found.id);
+  case pipeline_run:
+  case pipeline_stream_run:
+    return run_pipeline(c, found.id);
   case generate_one:
   case generate_stream:
   case generate_cancel:
@@ -222,6 +226,10 @@ void api::turn(context& c, int route) const {
                                   : visit::kind::generate;
   v.shape = &chat_sessions::shape;
   v.turn = std::move(std::get<turn_request>(read));
+  take(c, std::move(v));
+}
+
+void api::take(context& c, visit v) const {
   if (!options_.allow_script)
     v.turn.settings.script.clear();
   v.turn.task_id = make_task_id(options_.wall());
@@ -287,6 +295,9 @@ void api::read(context& c, int route) const {
     v.what = visit::kind::task_stream;
     v.task = c.id;
     v.shape = &chat_sessions::shape;
+    v.pipeline_shape = query_value(c.request.query, "progress") == "1"
+                           ? &pipeline_stream::shape_with_progress
+                           : &pipeline_stream::shape;
     break;
   case sessions:
     v.what = visit::kind::sessions;

@@ -5,6 +5,7 @@
 
 #include "actors/interfaces.hpp"
 #include "http/router.hpp"
+#include "protocol/pipeline.hpp"
 
 #include <functional>
 #include <span>
@@ -19,7 +20,8 @@ struct api_options {
   std::string epoch;
   bool allow_script = false; // requests may carry a script for the rehearsal model
   std::function<edge_actor(const std::string& key)> edge_for;
-  std::function<std::int64_t()> wall; // ms since the epoch
+  std::function<pipeline_ptr(const std::string& name)> find_pipeline; // null: unknown
+  std::function<std::int64_t()> wall;                                 // ms since the epoch
   std::function<bool()> draining;
   std::function<bool()> healthy;        // the store has not failed
   std::function<std::string()> metrics; // Prometheus text
@@ -45,6 +47,9 @@ private:
   /// Adds what an answer to a page of another origin says; true if that origin is allowed.
   bool add_cors(const http::request& request, std::vector<http::header>& headers) const;
   void turn(context& c, int route) const;
+  void run_pipeline(context& c, int route) const;
+  /// Names the turn and its parts, and sends it on; its session and what is said are there.
+  void take(context& c, visit v) const;
   void read(context& c, int route) const;
   void page(context& c, int route) const;
   void send(context& c, visit v) const;

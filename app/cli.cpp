@@ -55,7 +55,7 @@ command_line read_command_line(int argc, const char* const* argv) {
       out.flags[name] = {texts[name], "--" + name};
   if (help) {
     out.command = "help";
-    out.help = usage();
+    out.help = usage_text();
     return out;
   }
   std::vector<std::string> words;
@@ -90,7 +90,7 @@ command_line read_command_line(int argc, const char* const* argv) {
   }
   out.command = found->second;
   if (out.command == "help")
-    out.help = usage();
+    out.help = usage_text();
   return out;
 }
 

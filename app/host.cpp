@@ -163,6 +163,13 @@ int serve(const settings& config) {
     world->idle_expiry = config.session.idle_expiry;
     world->memory_for = config.session.memory;
     world->find_model = [&models](const std::string& name) { return models.find(name); };
+    auto find_pipeline = [&config](const std::string& name) -> pipeline_ptr {
+      for (auto& p : config.pipelines.loaded)
+        if (p->name == name)
+          return p;
+      return nullptr;
+    };
+    world->find_pipeline = find_pipeline;
     world->wall = wall_clock;
     world->random = jitter;
 
@@ -203,6 +210,7 @@ int serve(const settings& config) {
     routes.edge_for = [&edges](const std::string& by) {
       return edges[std::hash<std::string>{}(by) % edges.size()];
     };
+    routes.find_pipeline = find_pipeline;
     routes.wall = wall_clock;
     routes.draining = [&] { return draining.load(); };
     routes.healthy = [&] { return !store_failed.load(); };

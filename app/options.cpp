@@ -141,7 +141,7 @@ std::string_view to_string(option_type t) noexcept {
   return names[static_cast<std::size_t>(t)];
 }
 
-std::string usage() {
+std::string usage_text() {
   std::string out =
       "Usage: parlor [serve] [--name=value ...]\n"
       "       parlor version\n"

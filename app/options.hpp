@@ -70,7 +70,7 @@ file_values read_config(std::string_view text, const std::string& path, const en
 settings load_settings(int argc, char** argv, char** envp, std::string& command);
 settings merge_settings(const given_values& flags, const environment& env, const file_values& file);
 
-std::string usage();
+std::string usage_text();
 /// The table as a TOML file with comments: `parlor config default`.
 std::string default_config();
 /// What is in force, as TOML, secrets shown as "***": `parlor config show`.

@@ -42,8 +42,9 @@ bool api::add_cors(const http::request& request, std::vector<http::header>& head
   if (std::find(known.begin(), known.end(), origin) == known.end())
     return false;
   headers.push_back({"Access-Control-Allow-Origin", origin});
-  headers.push_back({"Access-Control-Expose-Headers",
-                     "ETag, Idempotency-Replayed, Retry-After, X-Request-Id, X-Session-ID"});
+  headers.push_back(
+      {"Access-Control-Expose-Headers",
+       "ETag, Idempotency-Replayed, Retry-After, X-Request-Id, X-Session-ID, X-Task-ID"});
   return true;
 }
 

@@ -8,7 +8,7 @@ namespace parlor {
 
 namespace {
 
-constexpr std::array<errc_info, 52> table{{
+constexpr std::array<errc_info, 54> table{{
     {errc::none, "none", 200, false, "All is well.", "一切正常。"},
     {errc::bad_framing, "bad_framing", 400, false, "The request is not valid HTTP.",
      "请求不是有效的 HTTP。"},
@@ -50,6 +50,8 @@ constexpr std::array<errc_info, 52> table{{
      "没有配置该模型。"},
     {errc::idempotency_mismatch, "idempotency_mismatch", 422, false,
      "The idempotency key was used with another request.", "该幂等键已用于另一个请求。"},
+    {errc::invalid_request, "invalid_request", 422, false,
+     "Fields are missing or have wrong values.", "有字段缺失或取值不正确。"},
     {errc::url_not_allowed, "url_not_allowed", 400, false, "This address may not be called.",
      "不允许访问该地址。"},
     {errc::session_not_found, "session_not_found", 404, false, "There is no such session.",
@@ -103,6 +105,9 @@ constexpr std::array<errc_info, 52> table{{
      "The model's provider sent something unintelligible.", "模型服务返回了无法理解的内容。"},
     {errc::upstream_too_large, "upstream_too_large", 502, false, "The model's answer is too large.",
      "模型的回答过大。"},
+    {errc::schema_violation, "schema_violation", 502, true,
+     "The model's answers did not have the form that was asked for.",
+     "模型的回答不符合要求的格式。"},
     {errc::internal, "internal", 500, true, "Something went wrong here.", "服务器内部错误。"},
 }};
 

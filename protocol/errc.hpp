@@ -31,6 +31,7 @@ enum class errc : std::uint8_t {
   version_not_supported,
   unknown_model,
   idempotency_mismatch,
+  invalid_request,
   url_not_allowed,
   // sessions and tasks
   session_not_found,
@@ -63,6 +64,7 @@ enum class errc : std::uint8_t {
   upstream_rejected,
   upstream_protocol,
   upstream_too_large,
+  schema_violation,
   // ourselves
   internal,
 };

@@ -55,4 +55,33 @@ struct checked_answer {
 };
 checked_answer check_answer(const pipeline_agent& agent, std::string_view answer);
 
+// -- what is kept of it
+
+/// What an agent has come to. As text it is the result of a stage (event_kind::stage_done), and so
+/// survives a restart.
+struct stage_result {
+  std::string agent;
+  std::string data;             // the document, valid, on one line
+  std::uint32_t attempts = 1;   // calls made by the task so far
+  std::int64_t duration_ms = 0; // until it was valid
+  usage used;                   // of all its answers
+};
+std::string to_json(const stage_result& r);
+/// Nothing if the text is not such a result.
+std::optional<stage_result> read_stage_result(std::string agent, std::string_view text);
+/// The document in such a result; empty if it is none.
+std::string_view stage_data(std::string_view text);
+
+/// The content of a pipeline's outcome: the agents' documents, and what is told at the end. `at` is
+/// the agent that it ended with, or empty when all have come to something.
+std::string pipeline_result(const std::vector<stage_result>& done, std::string_view at);
+/// Its parts, as JSON texts; all empty if the text is not such a content.
+struct result_parts {
+  std::string_view data; // {"<agent>":…,…}
+  std::string_view
+      summary;         // {"agents":[{"agent","duration_ms","usage"}],"total_tokens","duration_ms"}
+  std::string_view at; // the name of the agent, or empty
+};
+result_parts parts_of(std::string_view content);
+
 } // namespace parlor

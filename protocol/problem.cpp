@@ -51,29 +51,47 @@ std::string detail_text(const refusal& why, language lang) {
   return why.detail;
 }
 
-std::string problem_json(const refusal& why, language lang, std::string_view request_id) {
-  auto& info = describe(why.code);
-  auto title = lang == language::zh ? info.zh : info.en;
+namespace {
+
+std::string problem(errc code, std::string_view detail, const std::vector<field_fault>& wrong,
+                    language lang, std::string_view request_id) {
+  auto& info = describe(code);
   std::string out = R"({"type":"/problems/)";
   out.append(info.name).append(R"(","title":)");
-  json::append_quoted(out, title);
+  json::append_quoted(out, text(code, lang));
   out.append(R"(,"status":)").append(std::to_string(info.http_status)).append(R"(,"detail":)");
-  auto detail = detail_text(why, lang);
   json::append_quoted(out, detail);
   out.append(R"(,"code":)");
   json::append_quoted(out, info.name);
-  if (!why.field.empty()) {
-    out += R"(,"errors":[{"field":)";
-    json::append_quoted(out, why.field);
+  for (auto& w : wrong) {
+    out += &w == wrong.data() ? R"(,"errors":[{"field":)" : R"(,{"field":)";
+    json::append_quoted(out, w.field);
     out += R"(,"detail":)";
-    json::append_quoted(out, detail);
-    out += "}]";
+    json::append_quoted(out, w.detail);
+    out += '}';
   }
+  if (!wrong.empty())
+    out += ']';
   if (!request_id.empty()) {
     out += R"(,"request_id":)";
     json::append_quoted(out, request_id);
   }
   return out + "}";
+}
+
+} // namespace
+
+std::string problem_json(const refusal& why, language lang, std::string_view request_id) {
+  auto detail = detail_text(why, lang);
+  std::vector<field_fault> wrong;
+  if (!why.field.empty())
+    wrong.push_back({why.field, detail});
+  return problem(why.code, detail, wrong, lang, request_id);
+}
+
+std::string problem_json(errc code, const std::vector<field_fault>& wrong, language lang,
+                         std::string_view request_id) {
+  return problem(code, text(code, lang), wrong, lang, request_id);
 }
 
 } // namespace parlor

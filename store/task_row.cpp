@@ -117,6 +117,8 @@ void complete_view(stored_task& t) {
       v.text += e->text;
     } else if (e->kind == event_kind::progress) {
       v.progress = e->number;
+    } else if (e->kind == event_kind::stage_done) {
+      v.text.clear();
     } else if (e->kind == event_kind::retry) {
       v.attempt = e->number;
       if (e->discard) {

@@ -179,7 +179,7 @@ TEST_CASE("the commands") {
   CHECK(line("config", "default").command == "config-default");
   CHECK(line("config", "show").command == "config-show");
   CHECK(line("check-config", "--config=x").command == "check-config");
-  CHECK(line("--help").help == usage());
+  CHECK(line("--help").help == usage_text());
 }
 
 TEST_CASE("the default file says the defaults, and what is shown can be read back") {

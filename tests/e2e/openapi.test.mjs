@@ -144,6 +144,7 @@ function check(id, status, headers, text, wanted) {
 before(async () => {
   const config = join(dir, 'parlor.toml');
   writeFileSync(config, "[[provider]]\nname = 'here'\nkind = 'rehearsal'\n[[model]]\nname = 'one'\nprovider = 'here'\n");
+  ids.name = 'roadmaps';
   parlor = await startParlor({
     PARLOR_CONFIG: config, // one model, so that others are unknown
     PARLOR_SERVER_MAX_BODY: '64KiB',
@@ -164,7 +165,16 @@ const starts = {
   chat: (text, more) => ({ message: text, ...more }),
   chatStream: (text, more) => ({ message: text, ...more }),
   generateCreate: (text, { conversation_id, ...more } = {}) => ({ prompt: text, conversationId: conversation_id, ...more }),
+  pipelineStream: (text, more) => pipelineBody(text, more),
+  pipelineGenerate: (text, more) => pipelineBody(text, more),
 };
+let rooms = 0;
+const pipelineBody = (text, { conversation_id: session_id = `pipeline_${++rooms}`, ...more } = {}) => ({
+  user_id: 'u',
+  session_id,
+  preferences: { learning_goal: text, available_hours_per_week: 3 },
+  ...more,
+});
 /** A task that runs until somebody ends it; its id. */
 async function endless(conversationId) {
   return JSON.parse(await ask('generateCreate', { status: 200, body: { prompt: 'hi', conversationId, rehearsal: 'hang' } })).taskId;
@@ -231,12 +241,38 @@ test('generations', async () => {
   for (const id of ['generatePoll', 'generateStream', 'generateCancel']) await ask(id, { status: 404, ...of('none') });
 });
 
+test('pipelines', async () => {
+  const all = blocks(await ask('pipelineStream', { status: 200, query: '?progress=1', body: pipelineBody('Python') }));
+  for (const type of ['chunk', 'complete', 'progress', 'done']) assert.ok(all.some((e) => e.data.type === type), type);
+  const failed = blocks(await ask('pipelineStream', { status: 200, body: pipelineBody('Python', { rehearsal: 'auth' }) }));
+  assert.equal(failed.at(-1).data.type, 'error');
+  await ask('pipelineGenerate', { status: 200, body: pipelineBody('Python') });
+  await ask('pipelineGenerate', { status: 502, body: pipelineBody('Python', { rehearsal: 'auth' }) });
+  const late = await startParlor({ PARLOR_TASK_FIRST_TOKEN_TIMEOUT: '50ms', PARLOR_TASK_ATTEMPTS: '1' });
+  try {
+    await ask('pipelineGenerate', { status: 504, server: late, body: pipelineBody('Python', { rehearsal: 'hang' }) });
+  } finally {
+    await late.remove();
+  }
+  const waiting = ask('pipelineGenerate', { status: 410, body: pipelineBody('Python', { conversation_id: 'gone_too', rehearsal: 'hang' }) });
+  await until(async () => (await fetch(`${parlor.url}/api/sessions/gone_too`)).ok);
+  await ask('deleteSession', { status: 200, path: { session_id: 'gone_too' } });
+  await waiting;
+  for (const id of ['pipelineStream', 'pipelineGenerate']) {
+    await ask(id, { status: 404, path: { name: 'none' }, body: {} });
+    for (const body of ['{', '[]']) await ask(id, { status: 400, body });
+    await ask(id, { status: 422, body: {} });
+  }
+});
+
 test('what is refused before any work starts', async () => {
   for (const [id, make] of Object.entries(starts)) {
-    for (const body of ['{', '[]', make(''), make('a', { conversation_id: ' ' }), make('a', { model: 'two' })]) await ask(id, { status: 400, body });
+    const wrong = [make(''), make('a', { conversation_id: ' ' }), make('a', { model: 'two' })];
+    for (const body of ['{', '[]', ...(id.startsWith('pipeline') ? [] : wrong)]) await ask(id, { status: 400, body });
     await ask(id, { status: 415, body: 'a', headers: { 'Content-Type': 'text/plain' } });
     const headers = { 'Idempotency-Key': 'a-key' };
-    for (const body of [make('a'), make('a')]) await ask(id, { status: 200, headers, body });
+    const same = make('a');
+    for (const body of [same, same]) await ask(id, { status: 200, headers, body });
     await ask(id, { status: 422, headers, body: make('b') });
   }
 });
@@ -316,7 +352,7 @@ test('while it drains', async () => {
   await until(async () => !JSON.parse((await lines[0]('GET', '/readyz')).text).ready);
   for (const [i, id] of going.entries()) {
     const { verb, path } = operations[id];
-    const r = await lines[i](verb, path, starts[id] && JSON.stringify(starts[id]('hi')));
+    const r = await lines[i](verb, path.replace('{name}', 'roadmaps'), starts[id] && JSON.stringify(starts[id]('hi')));
     check(id, r.status, r.headers, r.text, 503);
     assert.ok(!starts[id] || r.headers.has('retry-after'), id);
   }
