@@ -141,6 +141,8 @@ public:
   bool removed() const noexcept { return removing_; }
   session_view view() const;
   std::optional<task_view> task(const std::string& id) const; // waiting, running or recent
+  /// Those that have been told of and have not ended, in their order.
+  std::vector<task_header_ptr> open_tasks() const;
   /// Every told event numbered `first_recent()` or above is in recent().
   std::uint64_t first_recent() const noexcept { return first_recent_; }
   const std::deque<event_ptr>& recent() const noexcept { return recent_; }

@@ -21,6 +21,19 @@ session_view conversation::view() const {
   return v;
 }
 
+std::vector<task_header_ptr> conversation::open_tasks() const {
+  std::vector<task_header_ptr> out;
+  auto add = [&](const turn_state& t) {
+    if (t.accepted_seq <= last_told_)
+      out.push_back(t.header);
+  };
+  if (running_)
+    add(running_->turn);
+  for (auto& t : queue_)
+    add(t);
+  return out;
+}
+
 std::optional<task_view> conversation::task(const std::string& id) const {
   task_view v;
   auto fill = [&](const turn_state& t) {

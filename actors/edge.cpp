@@ -40,6 +40,8 @@ void edge_state::serve(const visit_ptr& v) {
     return with_task(v);
   case kind::session_stream:
     return watch(v, v->key, {}, v->after, !v->after);
+  case kind::socket:
+    return open_socket(v);
   case kind::session: {
     auto a = std::make_shared<session_ask>();
     a->key = v->key;
@@ -75,7 +77,7 @@ void edge_state::submit(const visit_ptr& v) {
   std::uint64_t id = 0;
   if (watched) {
     a->listener = caf::actor_cast<listener_actor>(edge_actor{self});
-    id = add(v, v->turn.session, v->turn.task_id).id;
+    id = add(v, v->exchange, v->turn.session, v->turn.task_id).id;
   }
   parlor::ask(
       self, options.door(a->key), ask_timeout, session_ask_ptr{a},
@@ -92,6 +94,8 @@ void edge_state::accepted(const visit_ptr& v, const session_answer& a, std::uint
     refuse(*v, a.why);
     return end(id, false);
   }
+  if (!a.replayed)
+    born(v->turn.session, a.last_seq);
   std::vector<http::header> more;
   if (a.replayed)
     more.push_back({"Idempotency-Replayed", "true"});
@@ -131,6 +135,9 @@ edge_actor::behavior_type edge(edge_actor::stateful_pointer<edge_state> self,
       observed(actor_kind::edge, self, [self](const exchange_news& n) { self->state.news(n); }),
       observed(actor_kind::edge, self,
                [self](const session_lost& l) { self->state.rejoin(*l.key); }),
+      observed(actor_kind::edge, self, [self](socket_message& m) { self->state.hear(m); }),
+      observed(actor_kind::edge, self,
+               [self](const socket_alarm& a) { self->state.on_alarm(a.watcher); }),
   };
 }
 

@@ -7,6 +7,7 @@
 // drained, then gets what it missed with the pieces of the answer merged; beyond a limit it is cut,
 // and may come back with its cursor.
 
+#include "actors/edge_socket.hpp"
 #include "actors/instrument.hpp"
 #include "actors/interfaces.hpp"
 #include "actors/measures.hpp"
@@ -26,6 +27,7 @@ struct edge_options {
   std::function<std::int64_t()> wall; // ms since the epoch
   std::function<bool()> draining;
   std::size_t max_catch_up = 4 * 1024 * 1024; // bytes a slow watcher may be behind before it is cut
+  socket_options sockets;
 };
 
 /// A session answers once its facts are durable; a full queue or a dead disk must not leave a
@@ -44,16 +46,19 @@ edge_stats& stats_of_edges();
 
 struct watcher {
   std::uint64_t id = 0;
-  visit_ptr visit;
+  visit_ptr visit; // of a socket: only its language
+  std::shared_ptr<http::outbox> out;
+  std::unique_ptr<socket_state> socket; // null: an answer, or a stream of events
   session_key key;
-  std::string task;       // only its events; "" = all of the session
-  std::uint64_t seen = 0; // seq of the last event handed to the connection
-  bool open = false;      // the head has been sent
-  bool live = false;      // events go to it as they come
-  bool behind = false;    // waits for its connection to drain
-  bool listening = false; // counted by the session
-  bool fresh = true;      // has no cursor of its own
-  int looks = 0;          // how often the store has been asked for its task again
+  std::string task;        // only its events; "" = all of the session
+  std::uint64_t seen = 0;  // seq of the last event handed to the connection
+  bool open = false;       // the head has been sent
+  bool live = false;       // events go to it as they come
+  bool behind = false;     // waits for its connection to drain
+  bool listening = false;  // counted by the session
+  bool fresh = true;       // has no cursor of its own
+  std::uint32_t round = 0; // of questions to the session: only the last one's answer counts
+  int looks = 0;           // how often the store has been asked for its task again
 };
 
 struct edge_state {
@@ -82,13 +87,32 @@ struct edge_state {
   void give(watcher& w, const event_ptr& e, http::chunk block);
   void answer_json(watcher& w, const event& last);
   void open(watcher& w, const task_view* task, bool fresh);
-  void catch_up(std::uint64_t id);
+  /// Tells it what it has missed, and then what comes. `held` is let go when that is done.
+  void catch_up(watcher& w, http::chunk held = {});
+  void lose(watcher& w); // cut: it may come back with its cursor
   void rejoin(const session_key& key);
   void end(std::uint64_t id, bool close);
   void unwatch(const session_key& key);
   void refuse(const visit& v, const refusal& why);
   void news(const exchange_news& n);
-  watcher& add(const visit_ptr& v, session_key key, std::string task);
+  watcher& add(const visit_ptr& v, std::shared_ptr<http::outbox> out, session_key key,
+               std::string task);
+  void born(const session_key& key, std::uint64_t seq);
+
+  // -- actors/edge_socket.cpp: WebSockets
+  void open_socket(const visit_ptr& v);
+  void hear(socket_message& m);
+  void handle(watcher& w, socket_message& m);
+  void question(watcher& w, learning_ws::question& q, http::chunk held);
+  void cancel(watcher& w, const learning_ws::cancel& c);
+  void go_live(watcher& w);
+  void caught_up(watcher& w, const session_answer& a);
+  void tell(watcher& w, const event& e, socket_frames* shared = nullptr);
+  void push(watcher& w, http::chunk frame);
+  void complain(watcher& w, const refusal& why, std::string_view request_id);
+  void close_socket(watcher& w, http::close_code code, std::string reason);
+  void arm(watcher& w);
+  void on_alarm(std::uint64_t id);
   void ask(session_ask_ptr what, const visit_ptr& v,
            std::function<void(const session_answer&)> then);
 };

@@ -40,6 +40,7 @@ void edge_state::on_event(const published& p) {
     http::chunk bytes;
   };
   std::vector<encoded> cache;
+  socket_frames frames;
   std::vector<std::uint64_t> ids{s->second.begin(), s->second.end()};
   for (auto id : ids) {
     auto i = watchers.find(id);
@@ -57,9 +58,13 @@ void edge_state::on_event(const published& p) {
       give(w, p.what, nullptr);
       continue;
     }
-    if (v.exchange->backlog() > http::exchange::high_water && !ends_session(p.what->kind)) {
+    if (w.out->backlog() > http::outbox::high_water && !ends_session(p.what->kind)) {
       w.live = false; // from here on it is a cursor
       w.behind = true;
+      continue;
+    }
+    if (w.socket) {
+      tell(w, *p.what, &frames);
       continue;
     }
     http::chunk block;

@@ -97,7 +97,7 @@ void edge_state::replay_ended(const visit_ptr& v, const store::stored_task& t) {
       stats_of_edges().resumed.fetch_add(1, std::memory_order_relaxed);
     }
   }
-  auto& w = add(v, t.key, v->task);
+  auto& w = add(v, v->exchange, t.key, v->task);
   auto id = w.id;
   if (v->what == visit::kind::chat)
     return give(w, events.back(), nullptr);

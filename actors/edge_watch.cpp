@@ -8,23 +8,25 @@
 
 namespace parlor {
 
-watcher& edge_state::add(const visit_ptr& v, session_key key, std::string task) {
+watcher& edge_state::add(const visit_ptr& v, std::shared_ptr<http::outbox> out, session_key key,
+                         std::string task) {
   auto id = next_id++;
   auto& w = watchers[id];
   w.id = id;
   w.visit = v;
+  w.out = std::move(out);
   w.key = key;
   w.task = std::move(task);
   by_session[std::move(key)].insert(id);
   stats_of_edges().watchers.fetch_add(1, std::memory_order_relaxed);
   auto me = caf::actor_cast<edge_actor>(self);
-  v->exchange->watch([me, id](http::signal s) { caf::anon_send(me, exchange_news{id, s}); });
+  w.out->watch([me, id](http::signal s) { caf::anon_send(me, exchange_news{id, s}); });
   return w;
 }
 
 void edge_state::watch(const visit_ptr& v, session_key key, std::string task,
                        std::optional<cursor> after, bool fresh, int looks) {
-  auto& w = add(v, std::move(key), std::move(task));
+  auto& w = add(v, v->exchange, std::move(key), std::move(task));
   w.fresh = fresh;
   w.looks = looks;
   join(w, std::move(after));
@@ -37,27 +39,58 @@ void edge_state::join(watcher& w, std::optional<cursor> after) {
   a->task = w.task;
   a->after = std::move(after);
   a->listener = caf::actor_cast<listener_actor>(edge_actor{self});
+  auto round = ++w.round;
   parlor::ask(
       self, options.door(a->key), ask_timeout, session_ask_ptr{a},
-      [this, id = w.id, key = w.key](const session_answer_ptr& answer) {
+      [this, id = w.id, key = w.key, round](const session_answer_ptr& answer) {
         auto listening = answer->why.code == errc::none && !answer->ended;
-        if (auto i = watchers.find(id); i != watchers.end())
+        auto i = watchers.find(id);
+        if (i != watchers.end())
           i->second.listening = listening;
         else if (listening)
           unwatch(key);
-        watching(id, *answer);
+        if (i != watchers.end() && i->second.round == round)
+          watching(id, *answer);
       },
-      [this, id = w.id](caf::error&) {
+      [this, id = w.id, round](caf::error&) {
         auto i = watchers.find(id);
-        if (i == watchers.end())
+        if (i == watchers.end() || i->second.round != round)
           return;
-        if (i->second.open)
-          i->second.visit->exchange->abort(); // it may come back with its cursor
-        else
+        if (!i->second.open)
           refuse(*i->second.visit, {errc::internal});
-        end(id, false);
+        lose(i->second);
       });
 }
+
+void edge_state::lose(watcher& w) {
+  if (w.socket)
+    return close_socket(w, http::close_code::internal, "something went wrong here");
+  if (w.open)
+    w.out->abort();
+  end(w.id, false);
+}
+
+/// The session has a turn now: who came before there was one listens from here on.
+void edge_state::born(const session_key& key, std::uint64_t seq) {
+  auto s = by_session.find(key);
+  if (s == by_session.end())
+    return;
+  for (auto id : std::vector<std::uint64_t>{s->second.begin(), s->second.end()}) {
+    auto& w = watchers.at(id);
+    if (w.socket && std::exchange(w.socket->unborn, false))
+      join(w, cursor{options.epoch, seq});
+  }
+}
+
+namespace {
+
+/// The event that it is to go on after: the last one that it has seen, unless it has asked for
+/// others.
+std::uint64_t next_after(const watcher& w) {
+  return w.socket && w.socket->rewind_to ? *w.socket->rewind_to : w.seen;
+}
+
+} // namespace
 
 void edge_state::rejoin(const session_key& key) {
   auto s = by_session.find(key);
@@ -68,7 +101,7 @@ void edge_state::rejoin(const session_key& key) {
     if (!w.listening)
       continue; // its own request is on its way, and will be told
     w.listening = w.live = w.behind = false;
-    join(w, cursor{options.epoch, w.seen});
+    join(w, cursor{options.epoch, next_after(w)});
   }
 }
 
@@ -77,6 +110,8 @@ void edge_state::watching(std::uint64_t id, const session_answer& a) {
   if (i == watchers.end())
     return;
   auto& w = i->second;
+  if (w.socket)
+    return caught_up(w, a);
   auto& v = *w.visit;
   if (a.why.code != errc::none) {
     if (w.open)
@@ -105,8 +140,8 @@ void edge_state::watching(std::uint64_t id, const session_answer& a) {
     open(w, a.the_task ? &*a.the_task : nullptr, w.fresh);
   }
   if (a.reset && a.the_session && v.shape != nullptr)
-    v.exchange->push(as_chunk(
-        v.shape->reset(options.epoch, a.the_task ? &*a.the_task : nullptr, *a.the_session)));
+    v.exchange->push(as_chunk(v.shape->reset(
+        options.epoch, a.the_task && !w.task.empty() ? &*a.the_task : nullptr, *a.the_session)));
   auto was_behind = std::exchange(w.behind, false);
   auto events = was_behind ? merge_deltas(a.events) : a.events;
   w.live = true;
@@ -132,54 +167,63 @@ void edge_state::news(const exchange_news& n) {
   auto& w = i->second;
   if (n.what == http::signal::drained) {
     if (w.behind)
-      catch_up(n.watcher);
+      catch_up(w);
     return;
   }
   // Disconnecting is not stopping, unless the request said so.
-  if (w.visit->turn.cancel_on_disconnect && !w.task.empty()) {
+  auto stop = [this, &w](const std::string& task) {
     auto a = std::make_shared<session_ask>();
     a->what = session_ask::kind::cancel;
     a->key = w.key;
-    a->task = w.task;
+    a->task = task;
     parlor::ask(
         self, options.door(a->key), ask_timeout, session_ask_ptr{a},
         [](const session_answer_ptr&) {}, [](caf::error&) { /* it has ended */ });
-  }
+  };
+  if (w.socket)
+    w.socket->tasks.each_to_stop(stop);
+  else if (w.visit->turn.cancel_on_disconnect && !w.task.empty())
+    stop(w.task);
   end(n.watcher, false);
 }
 
-void edge_state::catch_up(std::uint64_t id) {
-  auto& w = watchers[id];
+void edge_state::catch_up(watcher& w, http::chunk held) {
   auto a = std::make_shared<session_ask>();
   a->what = session_ask::kind::watch;
   a->key = w.key;
   a->task = w.task;
-  a->after = cursor{options.epoch, w.seen};
+  a->after = cursor{options.epoch, next_after(w)};
+  auto mine = [this, id = w.id, round = ++w.round]() -> watcher* {
+    auto i = watchers.find(id);
+    return i == watchers.end() || i->second.round != round ? nullptr : &i->second;
+  };
   parlor::ask(
       self, options.door(a->key), ask_timeout, session_ask_ptr{a},
-      [this, id](const session_answer_ptr& answer) {
-        auto i = watchers.find(id);
-        if (i == watchers.end())
+      [this, mine, held](const session_answer_ptr& answer) {
+        auto* late = mine();
+        if (late == nullptr)
           return;
         std::size_t bytes = 0;
         for (auto& e : answer->events)
           bytes += e->text.size() + 32;
-        if (bytes > options.max_catch_up) { // it may come back with its cursor
+        auto asked_for = late->socket && late->socket->resuming; // and is given it page by page
+        if (bytes > options.max_catch_up && !asked_for) {        // it may come back with its cursor
           stats_of_edges().cut.fetch_add(1, std::memory_order_relaxed);
-          notice(log_level::warn, "slow_reader_cut",
-                 {{"bytes_behind", std::to_string(bytes)},
-                  {"session", i->second.key.id},
-                  {"task", i->second.task},
-                  {"request_id", i->second.visit->request_id}});
-          i->second.visit->exchange->abort();
-          return end(id, false);
+          notice(
+              log_level::warn, "slow_reader_cut",
+              {{"bytes_behind", std::to_string(bytes)},
+               {"session", late->key.id},
+               {"task", late->task},
+               {"request_id", late->socket ? late->socket->request_id : late->visit->request_id}});
+          if (late->socket)
+            return close_socket(*late, http::close_code::policy, "reads too slowly");
+          return lose(*late);
         }
-        watching(id, *answer);
+        watching(late->id, *answer);
       },
-      [this, id](caf::error&) {
-        if (auto i = watchers.find(id); i != watchers.end())
-          i->second.visit->exchange->abort();
-        end(id, false);
+      [this, mine](caf::error&) {
+        if (auto* late = mine())
+          lose(*late);
       });
 }
 
@@ -198,7 +242,7 @@ void edge_state::end(std::uint64_t id, bool close) {
   if (w.listening)
     unwatch(w.key);
   if (close && w.open)
-    w.visit->exchange->close();
+    w.out->close();
 }
 
 void edge_state::unwatch(const session_key& key) {

@@ -8,6 +8,7 @@
 #include "llm/limiter.hpp"
 #include "llm/provider.hpp"
 #include "protocol/dialects/dialect.hpp"
+#include "protocol/dialects/learning_ws.hpp"
 #include "store/store.hpp"
 
 #include <caf/all.hpp>
@@ -71,7 +72,8 @@ struct session_answer {
   std::size_t watchers = 0;   // callback: of the session
   std::uint64_t last_seq = 0; // submit: of the event before the task's first
   std::vector<event_ptr> events;
-  std::optional<task_view> the_task;
+  std::vector<task_header_ptr> open; // watch of a session: what runs and waits
+  std::optional<task_view> the_task; // reset of a session: what runs
   std::optional<session_view> the_session;
 };
 using session_answer_ptr = std::shared_ptr<const session_answer>;
@@ -195,6 +197,7 @@ struct visit {
     messages,        // GET /api/sessions/{id}/messages
     session_stream,  // GET /api/sessions/{id}/events
     remove,          // DELETE /api/sessions/{id}
+    socket,          // GET /ws/learning
     health,          // GET /health
   } what = kind::health;
   http::exchange_ptr exchange;
@@ -209,6 +212,7 @@ struct visit {
   std::size_t limit = 50;
   std::string page;
   std::string if_none_match;
+  std::string protocol;              // of a WebSocket, agreed on
   std::vector<http::header> headers; // of every answer: CORS
   std::chrono::steady_clock::time_point came = std::chrono::steady_clock::now();
 };
@@ -216,6 +220,16 @@ using visit_ptr = std::shared_ptr<const visit>;
 struct exchange_news {
   std::uint64_t watcher;
   http::signal what;
+};
+/// A message of a WebSocket's peer, read. `text` is held for as long as no other is to come.
+struct socket_message {
+  std::uint64_t watcher;
+  std::shared_ptr<learning_ws::frame> what;
+  http::chunk text;
+};
+/// A WebSocket has been silent, or held, for long enough. One is out for each at most.
+struct socket_alarm {
+  std::uint64_t watcher;
 };
 
 } // namespace parlor
@@ -245,3 +259,5 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::store_query_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::store_reply_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::visit_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::exchange_news)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::socket_message)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::socket_alarm)

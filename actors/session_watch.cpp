@@ -24,7 +24,10 @@ std::shared_ptr<session_answer> reset_answer(const conversation& talk, const std
   a->reset = true;
   a->the_session = talk.view();
   a->last_seq = talk.last_told();
-  if (!task.empty()) {
+  if (task.empty()) {
+    a->open = talk.open_tasks();
+    a->the_task = talk.task(a->the_session->active_task);
+  } else {
     a->the_task = talk.task(task);
     a->ended = !a->the_task;
   }
@@ -155,7 +158,9 @@ void session_state::answer_watch(const session_ask& ask, std::uint64_t done,
     if (e->seq > done && mine(e))
       a->events.push_back(e);
   a->last_seq = talk->last_told();
-  if (!ask.task.empty()) {
+  if (ask.task.empty()) {
+    a->open = talk->open_tasks();
+  } else {
     a->the_task = talk->task(ask.task);
     a->ended = !a->the_task;
   }

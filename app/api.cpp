@@ -96,12 +96,15 @@ void api::operator()(http::request&& request, http::exchange_ptr exchange) const
     c.id = found.params.front().second;
   c.exchange->label(static_cast<std::uint8_t>(found.id + 1));
   if (!open_to_all(found.id)) {
-    if (auto why = stranger(c); why != errc::none) {
+    auto why = stranger(c);
+    if (found.id == learning && why == errc::none)
+      why = foreign_page(c);
+    if (why != errc::none) {
       turned_away(why == errc::forbidden_host ? access_stats::host : access_stats::origin,
                   c.request);
       return refuse(c, {why, {}, {}, 0});
     }
-    if (!admit(c)) {
+    if (!admit(c) && !(found.id == learning && offers_key(c))) {
       turned_away(c.request.get("Authorization").empty() ? access_stats::no_key
                                                          : access_stats::wrong_key,
                   c.request);
@@ -126,6 +129,8 @@ void api::operator()(http::request&& request, http::exchange_ptr exchange) const
   case session_messages:
   case session_events:
     return read(c, found.id);
+  case learning:
+    return socket(c);
   default:
     return page(c, found.id);
   }
@@ -133,6 +138,8 @@ void api::operator()(http::request&& request, http::exchange_ptr exchange) const
 
 // -- who may
 // ------------------------------------------------------------------------------------------
+
+bool api::is_key(std::string_view given) const { return same_key(given, options_.key); }
 
 bool api::admit(context& c) const {
   if (options_.key.empty())
@@ -142,7 +149,7 @@ bool api::admit(context& c) const {
   if (given.size() > bearer.size() &&
       std::equal(bearer.begin(), bearer.end(), given.begin(),
                  [](char a, char b) { return (a | 32) == (b | 32); }) &&
-      same_key(given.substr(bearer.size()), options_.key))
+      is_key(given.substr(bearer.size())))
     return true;
   c.headers.push_back({"WWW-Authenticate", "Bearer"});
   return false;

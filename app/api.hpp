@@ -43,6 +43,13 @@ private:
   /// Where no key is asked for, any page in a browser on this machine could call, across origins or
   /// by a name of its own that it lets point here: such calls get the code they are refused with.
   errc stranger(const context& c) const;
+  bool is_key(std::string_view given) const;
+  // app/api_socket.cpp
+  void socket(context& c) const;
+  /// A page of another origin that is not listed; browsers let any page open a WebSocket.
+  errc foreign_page(const context& c) const;
+  /// The key among the subprotocols: browsers let pages set no other header of a WebSocket.
+  bool offers_key(context& c) const;
   bool preflight(context& c) const;
   /// Adds what an answer to a page of another origin says; true if that origin is allowed.
   bool add_cors(const http::request& request, std::vector<http::header>& headers) const;

@@ -190,6 +190,11 @@ int serve(const settings& config) {
     edging.archive = recall;
     edging.wall = wall_clock;
     edging.draining = [&] { return draining.load(); };
+    edging.sockets.limits.max_images = config.learning.max_images;
+    edging.sockets.limits.max_image_bytes = config.learning.max_image_bytes;
+    edging.sockets.keepalive = config.learning.keepalive;
+    edging.sockets.wire.ping_every = config.server.ping_interval;
+    edging.sockets.allow_script = config.rehearsal.allow_script;
     for (std::size_t i = 0; i < threads; ++i)
       edges.push_back(system.spawn(edge, edging));
 

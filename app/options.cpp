@@ -22,6 +22,13 @@ T bounded(text t, std::int64_t low, std::int64_t high) {
   return static_cast<T>(n);
 }
 
+std::chrono::milliseconds positive(text t) {
+  auto d = parse_duration(t);
+  if (d.count() <= 0)
+    throw config_error("must be more than 0");
+  return d;
+}
+
 constexpr std::int64_t million = 1'000'000;
 
 // clang-format off
@@ -44,6 +51,8 @@ constexpr option table[] = {
    [](settings& s, text t) { s.server.threads = bounded<std::size_t>(t, 0, 1024); }},
   {"server.max_connections", integer, "10000", "", "connections at once; more wait in the kernel",
    [](settings& s, text t) { s.server.max_connections = bounded<std::size_t>(t, 1, million); }},
+  {"server.ping_interval", duration, "20s", "", "a WebSocket client silent for this long is asked whether it is there",
+   [](settings& s, text t) { s.server.ping_interval = positive(t); }},
   {"store.path", string, "parlor.db", "", "the database file, made when missing",
    [](settings& s, text t) { s.store.path = t; }},
   {"session.idle_expiry", duration, "30m", "", "a session nobody uses for this long expires",
@@ -70,6 +79,12 @@ constexpr option table[] = {
    [](settings& s, text t) { s.task.backoff = parse_duration(t); }},
   {"task.retention", duration, "24h", "", "a finished task stays readable for this long",
    [](settings& s, text t) { s.task.retention = parse_duration(t); }},
+  {"learning.max_images", integer, "10", "", "images of one question",
+   [](settings& s, text t) { s.learning.max_images = bounded<std::size_t>(t, 0, 1000); }},
+  {"learning.max_image_bytes", size, "20MiB", "", "of a question's images in all, decoded",
+   [](settings& s, text t) { s.learning.max_image_bytes = parse_size(t); }},
+  {"learning.keepalive", duration, "5s", "", "a WebSocket with an open question is silent no longer",
+   [](settings& s, text t) { s.learning.keepalive = positive(t); }},
   {"pipelines.path", string, default_pipelines_path, "", "the directory of the pipelines' files; empty for none",
    [](settings& s, text t) { s.pipelines.path = t; }},
   {"rehearsal.first_token", duration, "0ms", "", "the built-in model waits this long before it answers",
@@ -228,6 +243,7 @@ std::string show_config(const settings& s) {
       {"server.write_timeout", d(s.server.write_timeout)},
       {"server.threads", n(s.server.threads)},
       {"server.max_connections", n(s.server.max_connections)},
+      {"server.ping_interval", d(s.server.ping_interval)},
       {"store.path", s.store.path},
       {"session.idle_expiry", d(s.session.idle_expiry)},
       {"session.memory", d(s.session.memory)},
@@ -241,6 +257,9 @@ std::string show_config(const settings& s) {
       {"task.attempts", n(s.task.attempts)},
       {"task.backoff", d(s.task.backoff)},
       {"task.retention", d(s.task.retention)},
+      {"learning.max_images", n(s.learning.max_images)},
+      {"learning.max_image_bytes", format_size(s.learning.max_image_bytes)},
+      {"learning.keepalive", d(s.learning.keepalive)},
       {"pipelines.path", s.pipelines.path},
       {"rehearsal.first_token", d(s.rehearsal.first_token)},
       {"rehearsal.tokens_per_second", n(s.rehearsal.tokens_per_second)},

@@ -58,6 +58,7 @@ struct settings {
     std::chrono::milliseconds write_timeout{};
     std::size_t threads = 0; // 0 = one a core
     std::size_t max_connections = 0;
+    std::chrono::milliseconds ping_interval{};
   } server;
   struct {
     std::string path;
@@ -78,6 +79,11 @@ struct settings {
     std::chrono::milliseconds backoff{};
     std::chrono::milliseconds retention{};
   } task;
+  struct {
+    std::size_t max_images = 0;
+    std::uint64_t max_image_bytes = 0;
+    std::chrono::milliseconds keepalive{};
+  } learning;
   struct {
     std::string path;                 // a directory
     std::vector<pipeline_ptr> loaded; // for serve and check-config

@@ -90,7 +90,7 @@ void connection::tell(signal s) {
 
 void connection::shut() {
   if (auto w = upgraded())
-    return w->close(close_code::restart, {});
+    return w->close(close_code::restart, "the server stops; come back");
   boost::asio::post(socket_.get_executor(), [me = shared_from_this()] {
     me->keep_alive_ = false;
     if (me->phase_ != phase::streaming || me->closed_)

@@ -206,9 +206,12 @@ std::string content(std::string_view piece, std::string_view full, std::uint64_t
   return content_frame(piece, &full, seq, request_id);
 }
 
-std::string content_finished(std::string_view full, std::string_view request_id) {
+std::string content_finished(std::string_view full, std::string_view request_id,
+                             std::uint64_t seq) {
   std::string out = R"({"type":"content_finished","full_content":)";
   append_quoted(out, full);
+  if (seq != 0)
+    out += R"(,"seq":)" + std::to_string(seq);
   append_request_id(out, request_id);
   return out + '}';
 }
@@ -240,6 +243,8 @@ std::string encode(const event& e, const asked& by, language lang) {
     return content_frame(e.text, by.full_content ? &by.text : nullptr, e.seq, by.request_id);
   case event_kind::retry:
     return e.discard ? content({}, {}, e.seq, by.request_id) : std::string{};
+  case event_kind::text_done:
+    return content_finished(e.text, by.request_id, e.seq);
   case event_kind::completed:
     return done(*e.end, e.seq, by.session != nullptr ? *by.session : session_view{}, by.request_id);
   case event_kind::failed:

@@ -54,8 +54,10 @@ std::string content(std::string_view piece, std::uint64_t seq, std::string_view 
 std::string content(std::string_view piece, std::string_view full, std::uint64_t seq,
                     std::string_view request_id);
 
-/// The text is complete; nothing is said about its being stored.
-std::string content_finished(std::string_view full, std::string_view request_id);
+/// The text is complete; nothing is said about its being stored. `seq`: of its event; 0: it has
+/// none.
+std::string content_finished(std::string_view full, std::string_view request_id,
+                             std::uint64_t seq = 0);
 
 /// The turn is stored, and the session with these counters.
 std::string done(const outcome& end, std::uint64_t seq, const session_view& session,
@@ -78,7 +80,7 @@ struct asked {
 };
 
 /// The frame of an event; empty when it has none. A retry that voids what was shown is a `content`
-/// whose full_content is empty. content_finished is not an event: it comes before there is one.
+/// whose full_content is empty.
 std::string encode(const event& e, const asked& by, language lang);
 
 /// The cursor of a resume cannot be honoured: what there is of the running answer, if there is one,

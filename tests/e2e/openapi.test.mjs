@@ -3,6 +3,7 @@
 // form, without a member more.
 import assert from 'node:assert/strict';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import http from 'node:http';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -263,6 +264,23 @@ test('pipelines', async () => {
     for (const body of ['{', '[]']) await ask(id, { status: 400, body });
     await ask(id, { status: 422, body: {} });
   }
+});
+
+test('a WebSocket', async () => {
+  const handshake = { Connection: 'Upgrade', Upgrade: 'websocket', 'Sec-WebSocket-Version': '13', 'Sec-WebSocket-Key': 'AAAAAAAAAAAAAAAAAAAAAA==' };
+  const knock = (query) =>
+    new Promise((done, failed) => {
+      const told = (r, socket) => {
+        check('learning', r.statusCode, new Headers(r.headers), '');
+        socket.destroy();
+        done();
+      };
+      http.get(`${parlor.url}/ws/learning${query}`, { headers: handshake }).on('upgrade', told).on('error', failed);
+    });
+  await knock('?session_id=one');
+  await ask('learning', { status: 426, query: '?session_id=one' });
+  const r = await new Promise((done) => http.get(`${parlor.url}/ws/learning?session_id=%20`, { headers: handshake }).on('response', done));
+  check('learning', r.statusCode, new Headers(r.headers), Buffer.concat(await r.toArray()).toString(), 400);
 });
 
 test('what is refused before any work starts', async () => {
