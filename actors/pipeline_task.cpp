@@ -148,7 +148,7 @@ void pipeline_task_state::answered(task_over& o) {
   if (stopping)
     return over(task_status::cancelled, errc::cancelled, {}, std::move(o.last));
   if (wrong) {
-    if (o.last && o.last->error == errc::cancelled)
+    if (o.last && (o.last->error == errc::cancelled || o.last->error == errc::none))
       o.last->error = errc::schema_violation;
     return violated({*wrong}, std::move(o.last));
   }

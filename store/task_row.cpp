@@ -50,6 +50,10 @@ task_row read_open(sqlite::connection& db, const sqlite::rows& r) {
     row.task.text += c.text(0);
     row.task.log += c.text(1);
   }
+  // What is recorded of an attempt may be newer than the log.
+  for (auto a = db.query("SELECT coalesce(max(attempt), 0) FROM attempt WHERE task = ?", row.id);
+       a.next();)
+    row.task.view.attempt = a.small(0);
   return row;
 }
 
@@ -106,7 +110,7 @@ void complete_view(stored_task& t) {
   auto& v = t.view;
   v.updated_at = std::max(v.created_at, t.started_at);
   v.last_seq = std::max(t.accepted_seq, t.started_seq);
-  v.attempt = t.started_seq != 0 ? 1 : 0;
+  v.attempt = std::max<std::uint32_t>(v.attempt, t.started_seq != 0 ? 1 : 0);
   task_header h;
   h.id = v.id;
   auto header = std::make_shared<const task_header>(std::move(h));
@@ -120,7 +124,7 @@ void complete_view(stored_task& t) {
     } else if (e->kind == event_kind::stage_done) {
       v.text.clear();
     } else if (e->kind == event_kind::retry) {
-      v.attempt = e->number;
+      v.attempt = std::max(v.attempt, e->number);
       if (e->discard) {
         v.text.clear();
         v.progress = 0;

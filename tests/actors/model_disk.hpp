@@ -73,14 +73,14 @@ struct model_disk {
   }
 
   static store::stored_task whole(store::stored_task t) {
-    t.view.attempt = t.started_seq != 0 ? 1 : 0;
+    t.view.attempt = std::max<std::uint32_t>(t.view.attempt, t.started_seq != 0 ? 1 : 0);
     t.view.last_seq = std::max(t.accepted_seq, t.started_seq);
     for (auto& e : replay(t.accepted_seq, t.view.created_at, nullptr, t.text, t.log)) {
       t.view.last_seq = e->seq;
       if (e->kind == event_kind::delta)
         t.view.text += e->text;
       if (e->kind == event_kind::retry) {
-        t.view.attempt = e->number;
+        t.view.attempt = std::max(t.view.attempt, e->number);
         if (e->discard)
           t.view.text.clear();
       }
@@ -189,7 +189,11 @@ struct model_disk {
     s.row.view.total_tokens += f.end.used.total();
     touch(s, f.at, f.seq);
   }
-  void on(const store::usage_recorded& f) { usages.push_back(f); }
+  void on(const store::usage_recorded& f) {
+    usages.push_back(f);
+    if (auto t = tasks.find(f.task); t != tasks.end() && t->second.ended_seq == 0)
+      t->second.view.attempt = std::max(t->second.view.attempt, f.attempt);
+  }
   void on(const store::key_probed&) {}
   void on(const store::session_removed& f) {
     auto i = sessions.find(f.key);

@@ -28,6 +28,17 @@ event delta(std::uint64_t seq, std::int64_t at, std::string text) {
 
 } // namespace
 
+TEST_CASE_METHOD(fixture, "an open task knows its attempts, also those its log lacks", "[store]") {
+  apply({{session_opened{alice, 1000, {}, {}}, seq_leased{alice, 512},
+          accepted(alice, "t1", 1000, 7)},
+         {task_started{"t1", 2000, 8}},
+         {usage_recorded{"t1", 1, "m", 2500, {1, 2, false}, errc::schema_violation}},
+         {usage_recorded{"t1", 3, "n", 2600, {1, 2, false}, errc::schema_violation}}});
+  CHECK(r->find_task("tenant", "t1")->view.attempt == 3);
+  CHECK(r->load_session(alice, 10).open_tasks.at(0).view.attempt == 3);
+  CHECK(r->usage_of("t1").at(1).model == "n");
+}
+
 TEST_CASE_METHOD(fixture, "a turn comes back whole after reopening", "[store]") {
   auto a = accepted(alice, "t1", 1000, 7, "question");
   a.said.extra = R"({"name":"x"})";
