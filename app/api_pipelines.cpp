@@ -21,8 +21,8 @@ void api::run_pipeline(context& c, int route) const {
     count_refusal(errc::invalid_request);
     return text(c, static_cast<unsigned>(describe(errc::invalid_request).http_status),
                 std::string{problem_content_type},
-                problem_json(errc::invalid_request, pipeline_stream::name_fields(*wrong), c.lang,
-                             c.request.id));
+                problem_json(errc::invalid_request, pipeline_stream::name_fields(*wrong, c.lang),
+                             c.lang, c.request.id));
   }
   visit v;
   v.turn = std::move(std::get<turn_request>(read));

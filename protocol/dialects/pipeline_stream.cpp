@@ -4,6 +4,7 @@
 #include "protocol/dialects/request.hpp"
 #include "protocol/json.hpp"
 #include "protocol/sse.hpp"
+#include "protocol/violation_text.hpp"
 
 #include <boost/json.hpp>
 
@@ -136,7 +137,7 @@ parsed_request parse(const pipeline& p, std::string_view body) {
   return turn;
 }
 
-std::vector<field_fault> name_fields(const std::vector<json::violation>& wrong) {
+std::vector<field_fault> name_fields(const std::vector<json::violation>& wrong, language lang) {
   std::vector<field_fault> out;
   for (auto& w : wrong) {
     std::string name;
@@ -157,7 +158,7 @@ std::vector<field_fault> name_fields(const std::vector<json::violation>& wrong) 
         else
           name += token[i];
     }
-    out.push_back({name.empty() ? "body" : name, w.text});
+    out.push_back({name.empty() ? "body" : name, violation_text(w.text, lang)});
   }
   return out;
 }

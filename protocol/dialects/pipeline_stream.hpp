@@ -18,7 +18,7 @@ using parsed_request = std::variant<turn_request, refusal, std::vector<json::vio
 parsed_request parse(const pipeline& p, std::string_view body);
 
 /// For the problem document: `preferences.content_preference[0]`.
-std::vector<field_fault> name_fields(const std::vector<json::violation>& wrong);
+std::vector<field_fault> name_fields(const std::vector<json::violation>& wrong, language lang);
 
 /// `chunk`, `complete`, `retry`, `done`, `error`; `progress` only in `shape_with_progress`.
 std::string encode(std::string_view epoch, language lang, const event& e);

@@ -39,3 +39,28 @@ test('the pipelines are checked with the configuration, and at the start', (t) =
   assert.equal(parlor(['check-config'], dir, { PARLOR_PIPELINES_PATH: '' }).code, 0);
   assert.equal(parlor(['config', 'show'], dir).code, 0); // works, however wrong the rest is
 });
+
+test('a server does not start with a file that is wrong, and says where it is wrong', (t) => {
+  const dir = mkdtempSync(join(tmpdir(), 'parlor-'));
+  t.after(() => rmSync(dir, { recursive: true }));
+  const faults = [
+    ['roadmaps.toml', 'name = "roadmaps"', 'name = "Road maps"', /roadmaps\.toml:6: /],
+    ['roadmaps.toml', 'attempts = 3', 'atempts = 3', /roadmaps\.toml:\d+: .*atempts.*did you mean attempts\?/],
+    ['roadmaps.toml', '# model = "gpt-4o-mini"', 'model = 7 #', /roadmaps\.toml:\d+: .*model/],
+    ['roadmaps.toml', '[[agent]]', '[[agent', /roadmaps\.toml:\d+: /],
+    ['roadmaps.toml', 'roadmaps/intent_analyzer.schema.json', 'roadmaps/none.json', /roadmaps\.toml:\d+: .*none\.json/],
+    ['roadmaps/intent_analyzer.schema.json', '"minimum": 1', '"least": 1', /intent_analyzer\.schema\.json:\d+: .*least/],
+    ['roadmaps/request.schema.json', '{', '', /request\.schema\.json:\d+: /],
+    ['roadmaps/intent_analyzer.prompt.md', '{{request.preferences.learning_goal}}', '{{request.goal}}', /intent_analyzer\.prompt\.md:\d+: .*goal/],
+  ];
+  for (const [file, what, instead, said] of faults) {
+    cpSync(shipped, join(dir, 'pipelines'), { recursive: true });
+    const path = join(dir, 'pipelines', file);
+    const text = readFileSync(path, 'utf8');
+    assert.ok(text.includes(what), what);
+    writeFileSync(path, text.replace(what, instead));
+    const wrong = parlor(['serve', '--server.listen=127.0.0.1:0'], dir);
+    assert.equal(wrong.code, 78, `${what}: ${wrong.err}`);
+    assert.match(wrong.err, said);
+  }
+});

@@ -29,7 +29,8 @@ strings faults(const pipeline& p, std::string_view body) {
   auto read = pipeline_stream::parse(p, body);
   REQUIRE(std::holds_alternative<std::vector<json::violation>>(read));
   strings out;
-  for (auto& w : pipeline_stream::name_fields(std::get<std::vector<json::violation>>(read)))
+  for (auto& w :
+       pipeline_stream::name_fields(std::get<std::vector<json::violation>>(read), language::en))
     out.push_back(w.field + ": " + w.detail);
   return out;
 }
