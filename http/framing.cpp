@@ -65,7 +65,7 @@ framing_verdict inspect(std::string_view bytes, const framing_limits& limits) no
     auto c = static_cast<unsigned char>(head[i]);
     if (c == 0 || c == 0x7f || (c < 0x20 && c != '\t' && c != '\r' && c != '\n') ||
         (c == '\n' && (i == 0 || head[i - 1] != '\r')) ||
-        (c == '\r' && i + 1 < head.size() && head[i + 1] != '\n'))
+        (c == '\r' && i + 1 < bytes.size() && bytes[i + 1] != '\n'))
       return {errc::bad_framing, 0};
   }
   if (end == std::string_view::npos || end + 4 > limits.max_header) {

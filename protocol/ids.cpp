@@ -73,6 +73,8 @@ std::optional<cursor> parse_cursor(std::string_view text) {
   cursor out;
   out.epoch = text.substr(0, dash);
   auto digits = text.substr(dash + 1);
+  if (digits.size() > 1 && digits.front() == '0')
+    return std::nullopt; // one spelling for each place
   auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), out.seq);
   if (error != std::errc{} || end != digits.data() + digits.size())
     return std::nullopt;

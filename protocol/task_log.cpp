@@ -1,6 +1,8 @@
 #include "protocol/task_log.hpp"
 
 #include <algorithm>
+#include <concepts>
+#include <limits>
 
 namespace parlor {
 
@@ -47,7 +49,25 @@ bool get(std::string_view& in, std::string& text) {
   return true;
 }
 
-/// What the entry says of the event. False: it is damaged.
+/// False, here and below: it is damaged.
+template <std::integral To>
+bool fit(std::uint64_t n, To& out, To most = std::numeric_limits<To>::max()) {
+  if (n > static_cast<std::uint64_t>(most))
+    return false;
+  out = static_cast<To>(n);
+  return true;
+}
+
+template <std::integral T>
+bool advance(T& where, std::uint64_t by) {
+  T step = 0;
+  if (!fit(by, step) || step > std::numeric_limits<T>::max() - where)
+    return false;
+  where += step;
+  return true;
+}
+
+/// What the entry says of the event.
 bool read_delta(event& e, std::uint64_t size, std::string_view& text) {
   if (size > text.size())
     return false;
@@ -59,13 +79,14 @@ bool read_delta(event& e, std::uint64_t size, std::string_view& text) {
 
 bool read_retry(event& e, std::uint64_t value, std::string_view& entries) {
   e.kind = event_kind::retry;
-  e.number = static_cast<std::uint32_t>(value >> 1);
   e.discard = (value & 1) != 0;
   std::uint64_t delay = 0;
-  if (!get(entries, delay))
-    return false;
-  e.delay_ms = static_cast<std::uint32_t>(delay);
-  return true;
+  return fit(value >> 1, e.number) && get(entries, delay) && fit(delay, e.delay_ms);
+}
+
+bool read_progress(event& e, std::uint64_t percent) {
+  e.kind = event_kind::progress;
+  return fit(percent, e.number, 100U);
 }
 
 bool read_rare(event& e, std::uint64_t which, std::string_view& entries) {
@@ -77,11 +98,7 @@ bool read_rare(event& e, std::uint64_t which, std::string_view& entries) {
   case rare_retry:
     return get(entries, value) && read_retry(e, value, entries) && get(entries, e.text);
   case rare_progress:
-    e.kind = event_kind::progress;
-    if (!get(entries, value))
-      return false;
-    e.number = static_cast<std::uint32_t>(value);
-    return get(entries, e.text);
+    return get(entries, value) && read_progress(e, value) && get(entries, e.text);
   case rare_text_done:
     e.kind = event_kind::text_done;
     return true;
@@ -173,8 +190,9 @@ std::vector<event_ptr> replay(std::uint64_t base_seq, std::int64_t base_at,
       continue;
     }
     auto e = std::make_shared<event>();
-    base_seq += head >> 2;
-    base_at += static_cast<std::int64_t>(time);
+    ok = advance(base_seq, head >> 2) && advance(base_at, time);
+    if (!ok)
+      break;
     e->seq = base_seq;
     e->at = base_at;
     e->task = task;
@@ -184,8 +202,7 @@ std::vector<event_ptr> replay(std::uint64_t base_seq, std::int64_t base_at,
       ok = read_delta(*e, value, text);
       break;
     case tag_progress:
-      e->kind = event_kind::progress;
-      e->number = static_cast<std::uint32_t>(value);
+      ok = read_progress(*e, value);
       break;
     case tag_retry:
       ok = read_retry(*e, value, entries);

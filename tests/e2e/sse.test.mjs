@@ -173,7 +173,7 @@ test('S2 what is no id of an event is refused, and the header comes before the q
   const [epoch] = s.last().split('-');
   const streams = [s.url, `/api/generate-async/${s.task}/stream`, '/api/sessions/garbage/events'];
   for (const id of [
-    'x', '-', '-1', `${epoch}-`, `${epoch}`, '7', `${epoch}--`, `${epoch}-1x`, `${epoch}-+1`, `${epoch}-1.5`, `${epoch}-0x1`, `${epoch} -1`,
+    'x', '-', '-1', `${epoch}-`, `${epoch}`, '7', `${epoch}--`, `${epoch}-1x`, `${epoch}-+1`, `${epoch}-1.5`, `${epoch}-0x1`, `${epoch}-07`, `${epoch} -1`,
     `${epoch.toUpperCase()}A-1`, '<x>-1', `${epoch}-18446744073709551616`, `${epoch}-${'9'.repeat(30)}`, 'a'.repeat(41), 'a'.repeat(129),
     '"-1', 'é-1',
   ])

@@ -52,6 +52,7 @@ TEST_CASE("H8 bytes that have no place in a header section") {
   CHECK(of(host + std::string("A: b\0c\r\n", 8)) == errc::bad_framing);
   CHECK(of(host + "A: b\rc\r\n") == errc::bad_framing);
   CHECK(of(host + "A: b\nB: c\r\n") == errc::bad_framing);
+  CHECK(of(host + "A: b\r\r\n") == errc::bad_framing); // at the very end, too
   CHECK(of(host + "A: b\x7f\r\n") == errc::bad_framing);
   CHECK(of(host + "A\x80: b\r\n") == errc::bad_framing);
   CHECK(of(host, "GET /\x80 HTTP/1.1") == errc::bad_framing);

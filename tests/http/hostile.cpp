@@ -119,12 +119,26 @@ TEST_CASE("H6 what is wrapped around a body buys it no time") {
 TEST_CASE("H7 H8 H9 what is no request is refused, and so is what follows it") {
   served s;
   const std::string line = "GET / HTTP/1.1\r\n", host = "Host: a\r\n", end = "\r\n";
-  for (auto& bad : {std::string{}, host + host, host + "Host: b\r\n", std::string{"Host: a b\r\n"},
-                    " " + host, host + " folded: b\r\n", host + "\tfolded\r\n", host + "A : b\r\n",
-                    host + "A: b\rc\r\n", host + "A: b\nB: c\r\n", host + "A: b\n\n" + smuggled,
-                    host + "A: b\x7f\r\n", host + "A\x80: b\r\n", host + "A\x7f: b\r\n",
-                    host + std::string{"A: b\0c\r\n", 8}, host + std::string{"A\0: b\r\n", 7},
-                    host + "Transfer_Encoding: chunked\r\n", host + ": b\r\n", host + "A\r\n"})
+  for (auto& bad : {std::string{},
+                    host + host,
+                    host + "Host: b\r\n",
+                    std::string{"Host: a b\r\n"},
+                    " " + host,
+                    host + " folded: b\r\n",
+                    host + "\tfolded\r\n",
+                    host + "A : b\r\n",
+                    host + "A: b\rc\r\n",
+                    host + "A: b\r\r\n",
+                    host + "A: b\nB: c\r\n",
+                    host + "A: b\n\n" + smuggled,
+                    host + "A: b\x7f\r\n",
+                    host + "A\x80: b\r\n",
+                    host + "A\x7f: b\r\n",
+                    host + std::string{"A: b\0c\r\n", 8},
+                    host + std::string{"A\0: b\r\n", 7},
+                    host + "Transfer_Encoding: chunked\r\n",
+                    host + ": b\r\n",
+                    host + "A\r\n"})
     refused(s, line + bad + end);
   for (auto& bad :
        {"GET * HTTP/1.1", "GET a:80 HTTP/1.1", "CONNECT a:80 HTTP/1.1", "GET http://b/ HTTP/1.1",

@@ -1,6 +1,8 @@
 #include "protocol/task_log.hpp"
 #include "support/catch.hpp"
 
+#include <limits>
+
 using namespace parlor;
 
 namespace {
@@ -61,6 +63,27 @@ TEST_CASE("a log tells stages, reasons and texts again as they were") {
     REQUIRE(again[i]->stage);
     CHECK(*again[i]->stage == *said[i].stage);
   }
+}
+
+TEST_CASE("a log whose numbers cannot be is replayed up to there") {
+  auto events = [](std::string entries, std::uint64_t seq = 10, std::int64_t at = 1000) {
+    auto whole = true;
+    auto out = replay(seq, at, nullptr, "", "\x05\x01\x07" + entries, &whole);
+    REQUIRE_FALSE(whole);
+    return out.size();
+  };
+  const std::string most = "\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"; // 2^64 - 1
+  CHECK(events("\x05" + most + "\x07") == 1);                          // a time before time
+  CHECK(events("\x05\x01" + most) == 1);                               // so much per cent
+  CHECK(events("\x05\x01\x65") == 1);
+  CHECK(events("\x06\x01" + most + "\x01") == 1);   // so many attempts
+  CHECK(events("\x06\x01\x05" + most) == 1);        // so long a wait
+  CHECK(events("\x04\x01" + most) == 1);            // so long a piece
+  CHECK(events("\x07\x01\x03\x65\x01x") == 1);      // the same, in words
+  CHECK(events("\x07\x01\x01" + most) == 1);        // so long a result
+  CHECK(events("\x07\x01\x05") == 1);               // of no kind
+  CHECK(events("\x05\x01\x07" + most, 10, 1) == 2); // cut
+  CHECK(events(most + "\x01\x07", std::numeric_limits<std::uint64_t>::max() - 5) == 1);
 }
 
 TEST_CASE("a log that is cut anywhere is replayed up to there") {

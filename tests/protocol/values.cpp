@@ -17,7 +17,7 @@ TEST_CASE("S2 a cursor is read as it was written, and nothing else is") {
   CHECK(c->epoch == "abc1");
   CHECK(c->seq == 42);
   for (auto bad : {"", "abc", "abc-", "-1", "Abc-1", "a<-1", "a-18446744073709551616", "a-1 ",
-                   "a--x", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-1"})
+                   "a--x", "a-01", "a-00", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-1"})
     CHECK_FALSE(parse_cursor(bad));
 }
 
