@@ -66,16 +66,7 @@ struct bench {
   std::vector<std::string> run(std::initializer_list<std::string_view> pieces, std::string& said) {
     handled.clear();
     said.clear();
-    auto fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    int on = 1;
-    linger now{1, 0}; // leaves no port waiting behind
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
-    sockaddr_in to{};
-    to.sin_family = AF_INET;
-    to.sin_port = htons(server.port());
-    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    fuzz::must(connect(fd, reinterpret_cast<sockaddr*>(&to), sizeof to) == 0, "it listens");
+    auto fd = connected();
     for (auto p : pieces) {
       if (!p.empty())
         send(fd, p.data(), p.size(), MSG_NOSIGNAL);
@@ -88,6 +79,27 @@ struct bench {
   }
 
 private:
+  int connected() {
+    sockaddr_in to{};
+    to.sin_family = AF_INET;
+    to.sin_port = htons(server.port());
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    for (int tried = 0; tried < 1000; ++tried) { // so many come that a port may not be free yet
+      auto fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+      int on = 1;
+      linger now{1, 0}; // leaves no port waiting behind
+      setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+      setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+      if (connect(fd, reinterpret_cast<sockaddr*>(&to), sizeof to) == 0)
+        return fd;
+      std::perror("connect");
+      close(fd);
+      usleep(1000);
+    }
+    fuzz::must(false, "it listens");
+    return -1;
+  }
+
   void settle(int fd, std::string& said) {
     for (int idle = 0; idle < 3;) {
       idle = io.poll() > 0 ? 0 : idle + 1;

@@ -48,11 +48,7 @@ inline void must_be_sound(const turn_request& t, stream_shape::encoder encode) {
     must(json::valid_utf8(*text), "text is text");
   for (auto* text : {&t.metadata, &t.settings.response_format, &t.settings.passthrough,
                      &t.settings.temperature, &t.said.extra})
-    if (!text->empty()) {
-      json::fault why{};
-      json::parse(*text, why);
-      must(why == json::fault::none, "what is passed on is JSON");
-    }
+    must(text->empty() || is_json(*text), "what is passed on is JSON");
   must(!t.settings.max_tokens || *t.settings.max_tokens > 0, "a limit is one");
   if (encode != nullptr)
     for (auto& e : events_of(t))
