@@ -124,6 +124,27 @@ TEST_CASE("attempts that a restart interrupts never take the place of those that
   CHECK(numbers.size() == 4);
 }
 
+TEST_CASE("a stage knows its attempts, also if their records are not on disk yet") {
+  house_of h{[](pipeline& p) {
+    p.agents.push_back(p.agents[1]);
+    p.agents[2].name = "third";
+  }};
+  h.begin();
+  h.answer(R"({"n":1})");
+  h.hold_keeper = true;
+  h.answer(R"({"n":2})");
+  h.disk.full = true;
+  h.release_writes(1); // the record of its usage: later
+  h.disk.full = false;
+  h.release_keeper();
+  CHECK(h.usages().size() == 1);
+  h.restart();
+  h.wake();
+  CHECK(h.last().request.attempt == 3);
+  h.answer(R"({"n":3})");
+  CHECK(h.disk.data.tasks.at("a").view.status == task_status::completed);
+}
+
 TEST_CASE("a pipeline that is configured no longer fails after a restart, and says so") {
   house_of h;
   h.begin();

@@ -135,6 +135,20 @@ TEST_CASE("an answer is stopped as soon as it cannot be valid any more") {
   CHECK(usages[0].ends_with("schema_violation"));
 }
 
+TEST_CASE("pieces that were on their way when an answer was stopped are not told") {
+  house_of h;
+  h.begin();
+  h.last().sink(llm::call_delta{R"({"n":"x")"});
+  h.last().sink(llm::call_delta{",\"m\":1}"});
+  h.time.settle();
+  CHECK(h.told().size() == 2);
+  CHECK(h.told().back().find("retry") != std::string::npos);
+  REQUIRE(h.model->calls.size() == 2);
+  h.answer(R"({"n":1})");
+  h.answer(R"({"n":2})");
+  CHECK(h.find("completed a") != nullptr);
+}
+
 TEST_CASE("an answer that is wrong and over at the same moment counts as wrong") {
   house_of h;
   h.begin();
@@ -243,22 +257,30 @@ TEST_CASE("cancelled while its agent is waiting for the next attempt") {
   CHECK(h.tasks() == 0);
 }
 
-TEST_CASE("cancelled in the moment in which the last answer is whole") {
-  house_of h;
-  h.begin();
-  h.answer(R"({"n":1})");
-  h.piece(R"({"n":2})");
-  h.last().over = true;
-  auto stop = h.asking(session_ask::kind::cancel);
-  stop.task = "a";
-  auto r = h.post(std::move(stop));
-  llm::call_finished f;
-  f.used = usage{1, 1, true};
-  h.last().sink(f);
-  h.time.settle();
-  CHECK((h.code(r) == errc::none) == (h.find("cancelled a") != nullptr));
-  CHECK((h.code(r) == errc::task_ended) == (h.find("completed a") != nullptr));
-  CHECK(h.tasks() == 0);
+TEST_CASE("cancelled in any moment round the end of an answer, it ends and asks nobody else") {
+  for (auto agents : {0, 1})
+    for (int steps = 0; steps < 12; ++steps) {
+      CAPTURE(agents, steps);
+      house_of h;
+      h.begin();
+      if (agents == 1)
+        h.answer(R"({"n":1})");
+      h.piece(R"({"n":2})");
+      auto stop = h.asking(session_ask::kind::cancel);
+      stop.task = "a";
+      auto r = h.post(std::move(stop));
+      for (int i = 0; i < steps; ++i)
+        h.time.sched.try_run_once();
+      llm::call_finished f;
+      f.used = usage{1, 1, true};
+      h.last().sink(f);
+      h.time.settle();
+      CHECK((h.code(r) == errc::none) == (h.find("cancelled a") != nullptr));
+      CHECK((h.code(r) == errc::task_ended) == (h.find("completed a") != nullptr));
+      CHECK((agents == 1 || h.find("cancelled a") != nullptr));
+      CHECK(h.tasks() == 0);
+      CHECK(h.limit->in_flight() == 0);
+    }
 }
 
 TEST_CASE("progress grows with the tokens and the agents, and is told at most ten times a second") {
