@@ -297,6 +297,15 @@ int serve(const settings& config) {
     auto until = std::chrono::steady_clock::now() + config.drain.timeout;
     while (stats_of(actor_kind::task).living.load() > 0 && std::chrono::steady_clock::now() < until)
       std::this_thread::sleep_for(std::chrono::milliseconds{20});
+    { // How they ended is on its way to the disk, and then to whoever watches.
+      constexpr auto moment = std::chrono::milliseconds{20};
+      std::this_thread::sleep_for(moment);
+      caf::scoped_actor me{system};
+      me->request(keep, std::chrono::seconds{5},
+                  fact_group_ptr{std::make_shared<const store::fact_group>()})
+          .receive([](const recorded_ptr&) {}, [](caf::error&) { /* it is as good as it gets */ });
+      std::this_thread::sleep_for(moment);
+    }
     server->close_all();
     stop_actors();
     // The keeper commits what is in its mailbox before it sees the exit message: they come in

@@ -116,6 +116,7 @@ void websocket_stream::attach(tcp::socket socket, const handshake& h, std::strin
   r.set(beast::http::field::sec_websocket_key, h.key);
   if (!h.extensions.empty())
     r.set(beast::http::field::sec_websocket_extensions, h.extensions);
+  deflating_ = options_.deflate && !h.extensions.empty();
   close_due_ = clock::now() + server_->options.write_timeout;
   soon(close_due_);
   s.async_accept(r, [me = shared_from_this()](error_code e) {

@@ -116,10 +116,14 @@ void websocket_stream::flush() {
     sending_.assign(std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));
   }
   auto piece = sending_.front();
-  auto n = std::min(piece->size() - offset_, fragment);
+  // Not what is compressed: Beast (1.81) forgets that a message has begun when its first fragment
+  // is compressed to nothing yet, and sends the rest as a message of its own.
+  auto n = deflating_ ? piece->size() - offset_ : std::min(piece->size() - offset_, fragment);
   auto whole = offset_ + n == piece->size();
   writing_ = true;
   write_due_ = clock::now() + server_->options.write_timeout;
+  if (n > fragment)
+    write_due_ += std::chrono::microseconds{n * 1'000'000 / bytes_per_second};
   soon(write_due_);
   wire_->stream.async_write_some(whole, boost::asio::buffer(piece->data() + offset_, n),
                                  [me = shared_from_this(), piece, whole,

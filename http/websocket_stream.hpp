@@ -73,6 +73,7 @@ private:
   bool held_ = false; // whoever got the last message still has it
   bool writing_ = false;
   bool pinging_ = false;
+  bool deflating_ = false; // or may be
   bool ending_ = false;
   bool counted_ = false;
   close_code end_code_ = close_code::normal;

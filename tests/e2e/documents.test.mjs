@@ -127,9 +127,9 @@ async function shell(blocks) {
 
 /** Runs a js block with what a browser has and Node has not; what it printed. */
 async function javascript(block) {
-  const source = JSON.stringify(createRequire(import.meta.url).resolve('eventsource'));
+  const [source, ws] = ['eventsource', 'ws'].map((name) => JSON.stringify(createRequire(import.meta.url).resolve(name)));
   const file = join(scratch, 'example.mjs');
-  writeFileSync(file, `import browser from ${source};\nglobalThis.EventSource ??= browser.EventSource;\n${block.text}`);
+  writeFileSync(file, `import browser from ${source};\nimport WebSocket from ${ws};\nglobalThis.EventSource ??= browser.EventSource;\nglobalThis.WebSocket ??= WebSocket;\n${block.text}`);
   const { code, text } = await run(process.execPath, [file], '');
   assert.equal(code, 0, text);
   return text;

@@ -20,7 +20,7 @@ export function openSocket(server, session, { headers = {}, protocols = [], quer
       has: (type, id, limit) => until(() => s.seen.find((m) => m.type === type && (id === undefined || m.request_id === id)), `${type} ${id}`, limit),
       text: (id) => s.of(id).reduce((text, m) => (m.type !== 'content' ? text : (m.full_content ?? text + m.content)), ''),
       lastSeq: () => Math.max(0, ...s.seen.map((m) => m.seq ?? 0)),
-      leave: () => (socket.close(), s.over),
+      leave: () => (socket.close(1000), s.over),
       cut: () => socket.terminate(),
     };
     s.over = new Promise((done) => socket.on('close', (code, reason) => done({ code, reason: String(reason) })));

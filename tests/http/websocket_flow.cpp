@@ -280,6 +280,26 @@ TEST_CASE("large messages are compressed, small ones are not") {
   CHECK(eventually([&] { return l.ours->backlog() == 0; }));
 }
 
+TEST_CASE("a message that is compressed to almost nothing stays one message") {
+  served s;
+  linked l{s, {}, offer};
+  // Longer than is written at a time, and what is left then is too short to be compressed.
+  auto large = std::string(16 * 1024, 'a') + std::string(600, 'b');
+  for (int i = 0; i < 3; ++i) {
+    l.ours->push(piece(large));
+    std::string data;
+    std::optional<frame> f;
+    do {
+      f = l.peer.next();
+      REQUIRE(f);
+      CHECK(f->compressed == data.empty());
+      data += f->payload;
+    } while (!f->fin);
+    if (i == 0) // what follows refers to what came before it
+      CHECK((inflated(data, 100'000) == large));
+  }
+}
+
 TEST_CASE("compressed messages are read, whole or in fragments") {
   served s;
   linked l{s, {}, offer};

@@ -1,0 +1,220 @@
+// WebSockets when something goes wrong: slow readers, crashes, ends.
+
+#include "sockets.hpp"
+
+using namespace parlor;
+using namespace std::chrono_literals;
+using http::close_code;
+using http::signal;
+using parlor::test::socket_house;
+using parlor::test::strings;
+
+TEST_CASE("a socket that does not read is a cursor, and catches up with pieces merged") {
+  socket_house h;
+  h.begin();
+  auto s = h.connect();
+  h.ask_on(s, "a", "r1", R"(,"full_content":true)");
+  h.say("a", "one ");
+  s->unread = http::outbox::high_water + 1;
+  h.say("a", "two ");
+  h.say("a", "three ");
+  h.time.advance(20s); // not a sign of life on top of what is not read
+  CHECK(s->words() == strings{"content[r1] one |one "});
+  s->unread = 0;
+  h.signal(s, signal::drained);
+  CHECK(s->words_from(1) == strings{"content[r1] two three |one two three "});
+  h.say("a", "four");
+  h.finish("a");
+  CHECK(s->words_from(2) == strings{"content[r1] four|one two three four",
+                                    "content_finished[r1] one two three four", "done[r1]"});
+}
+
+TEST_CASE("a socket that is too far behind is closed with 1008, and may resume all of it") {
+  socket_house h;
+  h.edging.max_catch_up = 100'000;
+  h.begin();
+  auto s = h.connect();
+  h.ask_on(s, "a", "r1");
+  h.say("a", "one");
+  auto seen = s->seqs().back();
+  s->unread = http::outbox::high_water + 1;
+  std::string text = "one";
+  for (int i = 0; i < 40; ++i) {
+    h.say("a", std::string(50'000, static_cast<char>('a' + i % 26)));
+    text += std::string(50'000, static_cast<char>('a' + i % 26));
+  }
+  s->unread = 0;
+  h.signal(s, signal::drained);
+  REQUIRE(s->closed.size() == 1);
+  CHECK(s->closed[0].first == close_code::policy);
+  CHECK(h.watchers() == 0);
+  h.finish("a");
+  // What was asked for is not cut; it comes at the pace of the reader.
+  auto again = h.connect();
+  again->unread = 1024 * 1024;
+  h.tell(again, R"({"type":"resume","last_seq":)" + std::to_string(seen) + "}");
+  CHECK(again->log.empty());
+  again->unread = 0;
+  h.signal(again, signal::drained);
+  CHECK(again->closed.empty());
+  auto all = again->words();
+  REQUIRE(all.size() == 3);
+  CHECK(all[0] == "content[r1] " + text.substr(3));
+  CHECK(all[1] == "content_finished[r1] " + text);
+  CHECK(all[2] == "done[r1]");
+}
+
+TEST_CASE("a session that crashes is gone on with, and the socket is told each thing once") {
+  socket_house h;
+  h.begin();
+  auto s = h.connect();
+  h.ask_on(s, "a", "r1");
+  h.say("a", "one ");
+  h.time.advance(1500ms); // a checkpoint
+  h.crash();
+  h.time.settle();
+  REQUIRE(h.lost.size() == 1);
+  CHECK(s->words() == strings{"content[r1] one ", "content[r1] |"}); // void: it is asked again
+  h.say("a", "two");
+  h.finish("a");
+  CHECK(s->words_from(2) == strings{"content[r1] two", "content_finished[r1] two", "done[r1]"});
+  auto seqs = s->seqs();
+  CHECK(std::adjacent_find(seqs.begin(), seqs.end(), std::greater_equal<>{}) == seqs.end());
+  h.ask_on(s, "b", "r2");
+  h.say("b", "B");
+  CHECK(s->words().back() == "content[r2] B");
+}
+
+TEST_CASE("a resume that a crash overtakes is answered all the same") {
+  socket_house h;
+  h.begin();
+  h.chat("old");
+  auto s = h.connect();
+  h.time.advance(60s); // the session stays, for it is listened to
+  h.send(s, R"({"type":"resume","last_seq":0})");
+  auto a = h.turn("crash");
+  a.turn.settings.model = std::string{"crash"};
+  h.post(std::move(a));
+  h.time.settle();
+  CHECK(s->closed.empty());
+  CHECK(s->words() == strings{"content hi", "content_finished hi", "done"});
+}
+
+TEST_CASE("a question that a crash takes along is answered with an error") {
+  socket_house h;
+  h.begin();
+  h.chat("old");
+  auto s = h.connect();
+  h.hold_keeper = true;
+  h.ask_on(s, "a", "r1");
+  h.crash();
+  CHECK(s->words() == strings{"error[r1] internal"});
+  h.time.advance(20s);
+  CHECK(s->times("keepalive").empty());
+}
+
+TEST_CASE("the end of a session closes its sockets with 1001") {
+  socket_house h;
+  h.world->idle_expiry = 30min;
+  h.begin();
+  h.chat("old");
+  auto live = h.connect();
+  h.time.advance(5s);
+  auto held = h.connect();
+  h.remove();
+  for (auto& s : {live, held}) {
+    CHECK(s->words() == strings{"error session_deleted"});
+    REQUIRE(s->closed.size() == 1);
+    CHECK(s->closed[0].first == close_code::going_away);
+    CHECK_FALSE(s->closed[0].second.empty());
+  }
+  CHECK(h.watchers() == 0);
+  h.chat("new");
+  auto idle = h.connect();
+  h.time.advance(31min);
+  CHECK(idle->words() == strings{"error session_expired"});
+  CHECK(idle->closed.size() == 1);
+  CHECK(h.watchers() == 0);
+  CHECK(h.sessions() == 0);
+}
+
+TEST_CASE("a session leaves memory when its last socket has gone") {
+  socket_house h;
+  h.begin();
+  auto one = h.connect();
+  auto two = h.connect();
+  h.ask_on(one, "a", "r1");
+  h.finish("a");
+  h.time.advance(2min);
+  CHECK(h.sessions() == 1);
+  h.signal(one, signal::gone);
+  h.signal(two, signal::gone);
+  CHECK(h.watchers() == 0);
+  h.time.advance(2min);
+  CHECK(h.sessions() == 0);
+}
+
+TEST_CASE("questions go on without their socket, unless they said otherwise") {
+  socket_house h;
+  h.begin();
+  auto s = h.connect();
+  h.ask_on(s, "a", "r1");
+  h.ask_on(s, "b", "r2", R"(,"cancel_on_disconnect":true)");
+  h.signal(s, signal::gone);
+  CHECK_FALSE(h.call("a")->closed);
+  h.say("a", "A");
+  h.finish("a");
+  CHECK(h.call("b") == nullptr); // it waited, and was taken back
+  auto again = h.connect();
+  h.tell(again, R"({"type":"resume","last_seq":0})");
+  CHECK(again->words() ==
+        strings{"error[r2] cancelled", "content[r1] A", "content_finished[r1] A", "done[r1]"});
+}
+
+TEST_CASE("a server that stops takes no sockets and no questions") {
+  socket_house h;
+  h.begin();
+  auto s = h.connect();
+  h.ask_on(s, "a", "r1");
+  h.draining = true;
+  auto p = h.knock();
+  REQUIRE(p->answers.size() == 1);
+  CHECK(p->answers[0].status == 503);
+  CHECK_FALSE(p->socket);
+  h.ask_on(s, "b", "r2");
+  CHECK(s->words() == strings{"error[r2] draining"});
+  h.say("a", "A"); // what runs goes on
+  h.finish("a");
+  CHECK(s->words().back() == "done[r1]");
+}
+
+TEST_CASE("a full disk refuses a question, and says so") {
+  socket_house h;
+  h.begin();
+  auto s = h.connect();
+  h.disk.full = true;
+  h.ask_on(s, "a", "r1");
+  CHECK(s->words() == strings{"error[r1] store_full"});
+  h.disk.full = false;
+  h.ask_on(s, "b", "r2");
+  h.say("b", "B");
+  CHECK(s->words().back() == "content[r2] B");
+}
+
+TEST_CASE("photos go to the model as parts, and a question with them counts by what they show") {
+  socket_house h;
+  h.begin();
+  auto s = h.connect();
+  auto photo = "data:image/png;base64,iVBORw0KGgo" + std::string(400'000, 'A') + "=";
+  h.tell(s, R"({"type":"question","content":"say a","request_id":"r1","images":[")" + photo +
+                R"(","https://example.org/page2.jpg"]})");
+  REQUIRE(s->words() == strings{});
+  REQUIRE(h.model->calls.size() == 1);
+  auto& said = h.model->calls[0]->request.messages.back();
+  auto parts = test::bj::parse(said.extra).as_array();
+  REQUIRE(parts.size() == 3);
+  CHECK(parts[0].at("text") == "say a");
+  CHECK(parts[1].at("image_url").at("url").as_string() == photo);
+  CHECK(parts[2].at("image_url").at("url") == "https://example.org/page2.jpg");
+  CHECK(estimate_tokens(said) < 2000);
+}
