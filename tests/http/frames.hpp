@@ -174,7 +174,10 @@ private:
     if (have < 2)
       return {};
     std::size_t head = 2, length = byte(1);
-    REQUIRE(length < 128); // a server masks nothing
+    // A server masks nothing. Threads of a test read, too, so what Catch counts is only touched
+    // when it is so.
+    if (length >= 128)
+      FAIL("a masked frame");
     if (length >= 126) {
       auto bytes = length == 126 ? 2U : 8U;
       if (have < 2 + bytes)
