@@ -135,6 +135,7 @@ public:
 
   // -- observers --
   bool exists() const noexcept { return exists_; }
+  bool durable() const noexcept; // it exists, and a crash does not change that
   bool idle() const noexcept {
     return !running_ && queue_.empty() && outgoing_.empty() && waiting_.empty();
   }

@@ -1,8 +1,15 @@
 #include "actors/conversation.hpp"
 
+#include <algorithm>
+
 // How a session and its tasks look from outside.
 
 namespace parlor {
+
+bool conversation::durable() const noexcept {
+  return exists_ &&
+         std::none_of(waiting_.begin(), waiting_.end(), [](auto& w) { return w.second.opens; });
+}
 
 session_view conversation::view() const {
   session_view v;

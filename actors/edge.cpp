@@ -61,6 +61,14 @@ void edge_state::serve(const visit_ptr& v) {
       respond_json(*v, 200, chat_sessions::deleted_json(v->key.id));
     });
   }
+  case kind::plan_stream:
+    return plan_register(v);
+  case kind::plan_generate:
+    return plan_start(v);
+  case kind::plan_update:
+    return plan_update(v);
+  case kind::plan_stats:
+    return plan_stats(v);
   default:
     return page(v);
   }
@@ -129,6 +137,8 @@ edge_actor::behavior_type edge(edge_actor::stateful_pointer<edge_state> self,
                                edge_options options) {
   guard(actor_kind::edge, self);
   self->state.options = std::move(options);
+  if (self->state.options.counts_plans)
+    self->send(self, count_plans{});
   return {
       observed(actor_kind::edge, self, [self](const published& p) { self->state.on_event(p); }),
       observed(actor_kind::edge, self, [self](const visit_ptr& v) { self->state.serve(v); }),
@@ -138,6 +148,12 @@ edge_actor::behavior_type edge(edge_actor::stateful_pointer<edge_state> self,
       observed(actor_kind::edge, self, [self](socket_message& m) { self->state.hear(m); }),
       observed(actor_kind::edge, self,
                [self](const socket_alarm& a) { self->state.on_alarm(a.watcher); }),
+      observed(actor_kind::edge, self, [self](const age_streams&) { self->state.age(); }),
+      observed(actor_kind::edge, self,
+               [self](const count_plans&) {
+                 self->state.count_plans([] {});
+                 self->delayed_send(self, caf::timespan{plan_counts_every}, count_plans{});
+               }),
   };
 }
 

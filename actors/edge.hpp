@@ -12,6 +12,7 @@
 #include "actors/interfaces.hpp"
 #include "actors/measures.hpp"
 
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -26,6 +27,11 @@ struct edge_options {
   archive_actor archive;
   std::function<std::int64_t()> wall; // ms since the epoch
   std::function<bool()> draining;
+  /// Where a service outside calls back for an attempt of a task; null: there is no service.
+  std::function<std::string(const session_key&, const std::string& task, std::uint32_t attempt)>
+      callback_url;
+  std::chrono::milliseconds stream_lifetime = std::chrono::minutes{30}; // of a page's stream
+  bool counts_plans = false;                                            // one of the edges does
   std::size_t max_catch_up = 4 * 1024 * 1024; // bytes a slow watcher may be behind before it is cut
   socket_options sockets;
 };
@@ -34,10 +40,14 @@ struct edge_options {
 /// client waiting for ever.
 inline constexpr auto ask_timeout = std::chrono::seconds{60};
 
+/// Sessions are counted for the metrics so often.
+inline constexpr auto plan_counts_every = std::chrono::seconds{15};
+
 /// Counted for operators; any thread.
 struct edge_stats {
   std::atomic<std::uint64_t> delivered{0};
   std::atomic<std::int64_t> watchers{0};
+  std::atomic<std::int64_t> plan_pages{0}; // of those, the ones that wait for plans
   std::atomic<std::uint64_t> resumed{0};
   std::atomic<std::uint64_t> resets{0};
   std::atomic<std::uint64_t> cut{0};
@@ -70,6 +80,8 @@ struct edge_state {
   std::uint64_t next_id = 1;
   std::unordered_map<std::uint64_t, watcher> watchers;
   std::unordered_map<session_key, std::unordered_set<std::uint64_t>> by_session;
+  std::deque<std::pair<caf::actor_clock::time_point, std::uint64_t>> aging; // streams, oldest first
+  bool aging_out = false;                                                   // the alarm
 
   void serve(const visit_ptr& v);
   void submit(const visit_ptr& v);
@@ -83,6 +95,14 @@ struct edge_state {
   void join(watcher& w, std::optional<cursor> after);
   void watching(std::uint64_t id, const session_answer& a);
   void page(const visit_ptr& v);
+  void plan_register(const visit_ptr& v);
+  void plan_page(const visit_ptr& v);
+  void plan_start(const visit_ptr& v);
+  void plan_update(const visit_ptr& v);
+  void plan_too_late(const visit_ptr& v);
+  void plan_stats(const visit_ptr& v);
+  void count_plans(std::function<void()> then);
+  void age();
   void on_event(const published& p);
   void give(watcher& w, const event_ptr& e, http::chunk block);
   void answer_json(watcher& w, const event& last);

@@ -2,6 +2,7 @@
 
 #include "actors/measures.hpp"
 #include "protocol/dialects/generate_async.hpp"
+#include "protocol/dialects/plan_callback.hpp"
 #include "protocol/problem.hpp"
 
 namespace parlor {
@@ -31,6 +32,10 @@ void respond_refusal(const visit& v, const refusal& why) {
       (v.shape != nullptr && v.shape->greet == generate_async::greet)) {
     r.headers.push_back({"Content-Type", "application/json; charset=utf-8"});
     r.body = generate_async::error_json(why, v.lang);
+  } else if (v.what == kind::plan_stream || v.what == kind::plan_generate ||
+             v.what == kind::plan_update || v.what == kind::plan_stats) {
+    r.headers.push_back({"Content-Type", "application/json; charset=utf-8"});
+    r.body = plan_callback::error_json(why, v.lang, v.key.id);
   } else {
     r.headers.push_back({"Content-Type", std::string{problem_content_type}});
     r.body = problem_json(why, v.lang, v.request_id);

@@ -22,6 +22,13 @@ void edge_state::open(watcher& w, const task_view* task, bool fresh) {
     head.headers.push_back({"X-Task-ID", w.task});
   w.open = true;
   v.exchange->open(std::move(head), std::string{sse::keepalive});
+  if (!v.hello.empty())
+    v.exchange->push(as_chunk(std::string{v.hello}));
+  if (v.what == visit::kind::plan_stream) {
+    aging.emplace_back(self->clock().now() + options.stream_lifetime, w.id);
+    if (!std::exchange(aging_out, true))
+      self->delayed_send(self, caf::timespan{options.stream_lifetime}, age_streams{});
+  }
   if (v.shape->greet != nullptr) {
     auto hello = v.shape->greet(v.lang, options.wall(), task, fresh);
     if (!hello.empty())

@@ -19,6 +19,8 @@ watcher& edge_state::add(const visit_ptr& v, std::shared_ptr<http::outbox> out, 
   w.task = std::move(task);
   by_session[std::move(key)].insert(id);
   stats_of_edges().watchers.fetch_add(1, std::memory_order_relaxed);
+  if (v->what == visit::kind::plan_stream)
+    stats_of_edges().plan_pages.fetch_add(1, std::memory_order_relaxed);
   auto me = caf::actor_cast<edge_actor>(self);
   w.out->watch([me, id](http::signal s) { caf::anon_send(me, exchange_news{id, s}); });
   return w;
@@ -139,6 +141,12 @@ void edge_state::watching(std::uint64_t id, const session_answer& a) {
           .fetch_add(1, std::memory_order_relaxed);
     open(w, a.the_task ? &*a.the_task : nullptr, w.fresh);
   }
+  if (a.reset && !v.on_reset.empty()) { // a snapshot of its own, which tells up to `known`
+    v.exchange->push(as_chunk(std::string{v.on_reset}));
+    w.seen = v.known;
+    w.live = false;
+    return catch_up(w);
+  }
   if (a.reset && a.the_session && v.shape != nullptr)
     v.exchange->push(as_chunk(v.shape->reset(
         options.epoch, a.the_task && !w.task.empty() ? &*a.the_task : nullptr, *a.the_session)));
@@ -234,6 +242,8 @@ void edge_state::end(std::uint64_t id, bool close) {
   auto w = std::move(i->second);
   watchers.erase(i);
   stats_of_edges().watchers.fetch_sub(1, std::memory_order_relaxed);
+  if (w.visit->what == visit::kind::plan_stream)
+    stats_of_edges().plan_pages.fetch_sub(1, std::memory_order_relaxed);
   if (auto s = by_session.find(w.key); s != by_session.end()) {
     s->second.erase(id);
     if (s->second.empty())

@@ -70,7 +70,7 @@ external_actor::behavior_type
 external_task(external_actor::stateful_pointer<external_task_state> self, task_order_ptr order,
               external_service_ptr service, task_sink_actor session, std::function<double()> random,
               std::int64_t wall) {
-  guard(actor_kind::task, self);
+  guard(actor_kind::external, self);
   auto& st = self->state;
   st.order = std::move(order);
   st.service = std::move(service);
@@ -87,18 +87,18 @@ external_task(external_actor::stateful_pointer<external_task_state> self, task_o
     st.begin_attempt();
   }
   return {
-      observed(actor_kind::task, self,
+      observed(actor_kind::external, self,
                [self](const stop_task&) {
                  self->state.over(task_status::cancelled, errc::cancelled, {}, {});
                }),
-      observed(actor_kind::task, self, [self](const outside_news& n) { self->state.heard(n); }),
-      observed(actor_kind::task, self, [self](const posted& p) { self->state.answered(p); }),
-      observed(actor_kind::task, self,
+      observed(actor_kind::external, self, [self](const outside_news& n) { self->state.heard(n); }),
+      observed(actor_kind::external, self, [self](const posted& p) { self->state.answered(p); }),
+      observed(actor_kind::external, self,
                [self](const retry_now& r) {
                  if (r.attempt == self->state.attempt)
                    self->state.begin_attempt();
                }),
-      observed(actor_kind::task, self,
+      observed(actor_kind::external, self,
                [self](const task_alarm& a) {
                  if (a.generation == self->state.generation)
                    self->state.over(task_status::failed, errc::generation_timeout, {},

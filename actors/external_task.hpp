@@ -29,7 +29,8 @@ struct external_service {
 using external_service_ptr = std::shared_ptr<const external_service>;
 
 struct external_task_state {
-  explicit external_task_state(external_actor::pointer me) : self{me}, counted{actor_kind::task} {}
+  explicit external_task_state(external_actor::pointer me)
+      : self{me}, counted{actor_kind::external} {}
   static inline const char* name = "external_task";
   external_actor::pointer self;
   alive counted;

@@ -23,10 +23,19 @@ struct actor_stats {
   std::atomic<std::uint64_t> failures{0};
 };
 
-enum class actor_kind : std::uint8_t { edge, lobby, session, task, keeper, archive, count };
-inline constexpr std::array<const char*, 6> actor_kind_names{"edge", "lobby",  "session",
-                                                             "task", "keeper", "archive"};
-inline std::array<actor_stats, 6> all_actor_stats;
+enum class actor_kind : std::uint8_t {
+  edge,
+  lobby,
+  session,
+  task,
+  external,
+  keeper,
+  archive,
+  count
+};
+inline constexpr std::array<const char*, 7> actor_kind_names{
+    "edge", "lobby", "session", "task", "external_task", "keeper", "archive"};
+inline std::array<actor_stats, 7> all_actor_stats;
 inline actor_stats& stats_of(actor_kind k) { return all_actor_stats[static_cast<std::size_t>(k)]; }
 
 /// Reading the clock twice a message would cost more than many a message. A prime, so that what

@@ -61,7 +61,9 @@ using edge_actor = listener_actor::extend<caf::reacts_to<visit_ptr>,      // a r
                                                                           // has drained, or is gone
                                           caf::reacts_to<session_lost>,   // from a lobby: ask again
                                           caf::reacts_to<socket_message>, // from a WebSocket
-                                          caf::reacts_to<socket_alarm>>;  // own: is it time for a
+                                          caf::reacts_to<socket_alarm>,   // own: is it time for a
                                                                           // sign of life?
+                                          caf::reacts_to<age_streams>,    // own: end the old ones
+                                          caf::reacts_to<count_plans>>;   // own: for operators
 
 } // namespace parlor

@@ -11,7 +11,8 @@ void turn_ended(const event& e, std::string_view provider) {
   if (!e.end || !e.task)
     return;
   auto& end = *e.end;
-  auto late = end.error == errc::upstream_timeout || end.error == errc::upstream_stalled;
+  auto late = end.error == errc::upstream_timeout || end.error == errc::upstream_stalled ||
+              end.error == errc::generation_timeout;
   auto result = end.status == task_status::completed   ? turn_stats::completed
                 : end.status == task_status::cancelled ? turn_stats::cancelled
                 : late                                 ? turn_stats::timeout
@@ -19,6 +20,13 @@ void turn_ended(const event& e, std::string_view provider) {
   all_turns.by_result[result].fetch_add(1, std::memory_order_relaxed);
   auto ms = std::max<std::int64_t>(0, e.at - e.task->created_at); // the wall clock may go back
   all_turns.duration.observe(static_cast<double>(ms) / 1000);
+  if (e.task->kind == task_kind::external && end.status != task_status::cancelled) {
+    auto add = [](counter& c, std::uint64_t n) { c.fetch_add(n, std::memory_order_relaxed); };
+    auto good = end.status == task_status::completed;
+    add(good ? all_external.completed : all_external.failed, 1);
+    add(all_external.generation_ms, good ? static_cast<std::uint64_t>(ms) : 0);
+    add(all_external.timeouts, end.error == errc::generation_timeout ? 1 : 0);
+  }
   if (end.status != task_status::failed)
     return;
   notice(log_level::warn, "task_failed",

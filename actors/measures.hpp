@@ -54,6 +54,15 @@ struct turn_stats {
 };
 inline turn_stats all_turns;
 
+/// What services outside have made, since the program started; and the sessions by how that stands,
+/// as last counted (store::external_counts).
+struct external_stats {
+  counter completed{0}, failed{0}, timeouts{0}; // time-outs are among the failed
+  counter generation_ms{0};                     // of those that were completed, together
+  counter waiting_sessions{0}, running_sessions{0}, completed_sessions{0}, failed_sessions{0};
+};
+inline external_stats all_external;
+
 struct journal_stats {
   enum op : std::uint8_t { commit, read, tidy };
   static constexpr std::array<const char*, 3> op_names{"commit", "read", "tidy"};

@@ -199,6 +199,10 @@ struct visit {
     remove,          // DELETE /api/sessions/{id}
     socket,          // GET /ws/learning
     health,          // GET /health
+    plan_stream,     // GET  /api/plan/stream
+    plan_generate,   // POST /api/plan/generate
+    plan_update,     // POST /api/plan/update
+    plan_stats,      // GET  /api/plan/stats
   } what = kind::health;
   http::exchange_ptr exchange;
   std::string request_id;
@@ -214,9 +218,16 @@ struct visit {
   std::string if_none_match;
   std::string protocol;              // of a WebSocket, agreed on
   std::vector<http::header> headers; // of every answer: CORS
+  outside_news news;                 // plan_update
+  errc because = errc::none;         // plan_update: why it is refused, if there is such a session
+  /// plan_stream: the first block, that of a reset, and the event that these tell up to.
+  std::string hello, on_reset;
+  std::uint64_t known = 0;
   std::chrono::steady_clock::time_point came = std::chrono::steady_clock::now();
 };
 using visit_ptr = std::shared_ptr<const visit>;
+struct age_streams {}; // some stream may have reached its age
+struct count_plans {}; // for operators
 struct exchange_news {
   std::uint64_t watcher;
   http::signal what;
@@ -234,6 +245,8 @@ struct socket_alarm {
 
 } // namespace parlor
 
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::age_streams)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::count_plans)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::published)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::session_lost)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::session_ask_ptr)

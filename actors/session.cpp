@@ -128,7 +128,7 @@ void session_state::handle(const session_ask& ask,
 void session_state::look(const session_ask& ask,
                          caf::typed_response_promise<session_answer_ptr> promise) {
   auto a = std::make_shared<session_answer>();
-  if (!told_anything()) {
+  if (!is_there()) {
     a->why.code = errc::session_not_found;
   } else {
     a->the_session = talk->view();

@@ -84,7 +84,7 @@ struct session_state {
   void look(const session_ask& ask, caf::typed_response_promise<session_answer_ptr> promise);
   void listen(const listener_actor& l);
   void drop_listener(const listener_actor& l);
-  bool told_anything() const; // it exists, durably
+  bool is_there() const; // durably
   /// Answers a watch. `events` are those of its own up to `done`; what follows is found.
   void recall(session_ask_ptr ask, std::uint64_t done, std::vector<event_ptr> events,
               caf::typed_response_promise<session_answer_ptr> promise);

@@ -51,13 +51,11 @@ void session_state::drop_listener(const listener_actor& l) {
   arm();
 }
 
-bool session_state::told_anything() const {
-  return talk->exists() && !talk->removed() && talk->last_told() >= talk->first_seq();
-}
+bool session_state::is_there() const { return talk->durable() && !talk->removed(); }
 
 void session_state::watch(const session_ask& ask,
                           caf::typed_response_promise<session_answer_ptr> promise) {
-  if (!told_anything()) { // a session whose first turn is not durable may yet not come to be
+  if (!is_there()) { // a session whose first turn is not durable may yet not come to be
     promise.deliver(refusal_answer(errc::session_not_found));
     return;
   }

@@ -95,7 +95,8 @@ void api::operator()(http::request&& request, http::exchange_ptr exchange) const
   if (!found.params.empty())
     c.id = found.params.front().second;
   c.exchange->label(static_cast<std::uint8_t>(found.id + 1));
-  if (!open_to_all(found.id)) {
+  // A service outside has no key: the token of its callback is as good, and bound to one task.
+  if (!open_to_all(found.id) && !(found.id == plan_update && options_.signer)) {
     auto why = stranger(c);
     if (found.id == learning && why == errc::none)
       why = foreign_page(c);
@@ -131,6 +132,11 @@ void api::operator()(http::request&& request, http::exchange_ptr exchange) const
     return read(c, found.id);
   case learning:
     return socket(c);
+  case plan_stream:
+  case plan_generate:
+  case plan_update:
+  case plan_stats:
+    return plan(c, found.id);
   default:
     return page(c, found.id);
   }
@@ -255,18 +261,23 @@ void api::take(context& c, visit v) const {
   send(c, std::move(v));
 }
 
+bool api::read_cursor(context& c, visit& v) const {
+  auto text = std::string{c.request.get("Last-Event-ID")};
+  if (text.empty())
+    text = query_value(c.request.query, "lastEventId");
+  if (text.empty())
+    return true;
+  v.after = parse_cursor(text);
+  if (!v.after)
+    refuse(c, {errc::bad_cursor, "Last-Event-ID", {}, 0});
+  return v.after.has_value();
+}
+
 void api::read(context& c, int route) const {
   visit v;
-  if (route == generate_stream || route == task_events || route == session_events) {
-    auto cursor_text = std::string{c.request.get("Last-Event-ID")};
-    if (cursor_text.empty())
-      cursor_text = query_value(c.request.query, "lastEventId");
-    if (!cursor_text.empty()) {
-      v.after = parse_cursor(cursor_text);
-      if (!v.after)
-        return refuse(c, {errc::bad_cursor, "Last-Event-ID", {}, 0});
-    }
-  }
+  if (route == generate_stream || route == task_events || route == session_events)
+    if (!read_cursor(c, v))
+      return;
   if (route == sessions || route == session_messages) {
     auto limit = query_value(c.request.query, "limit");
     if (!limit.empty()) {

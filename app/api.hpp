@@ -5,6 +5,7 @@
 
 #include "actors/interfaces.hpp"
 #include "http/router.hpp"
+#include "protocol/callback_token.hpp"
 #include "protocol/pipeline.hpp"
 
 #include <functional>
@@ -18,6 +19,8 @@ struct api_options {
   std::string key;                       // the bearer key; empty: none is asked for
   std::vector<std::string> cors_origins; // exact origins
   std::string epoch;
+  bool plans = false;                            // there is a service that makes them
+  std::shared_ptr<const callback_signer> signer; // of callbacks; null: they carry no tokens
   bool allow_script = false; // requests may carry a script for the rehearsal model
   std::function<edge_actor(const std::string& key)> edge_for;
   std::function<pipeline_ptr(const std::string& name)> find_pipeline; // null: unknown
@@ -59,6 +62,9 @@ private:
   void take(context& c, visit v) const;
   void read(context& c, int route) const;
   void page(context& c, int route) const;
+  void plan(context& c, int route) const;
+  /// False: it was wrong, and has been refused.
+  bool read_cursor(context& c, visit& v) const;
   void send(context& c, visit v) const;
   void refuse(context& c, refusal why) const;
   void text(context& c, unsigned status, std::string type, std::string body) const;

@@ -13,6 +13,8 @@
 #include "http/server.hpp"
 #include "llm/openai.hpp"
 #include "llm/rehearsal.hpp"
+#include "protocol/callback_token.hpp"
+#include "protocol/dialects/plan_callback.hpp"
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
@@ -99,6 +101,30 @@ catalogue make_catalogue(boost::asio::io_context& io, const settings& config) {
   return c;
 }
 
+std::string own_address(const std::string& host, unsigned port) {
+  auto shown = host.find(':') == std::string::npos ? host : '[' + host + ']';
+  return "http://" + shown + ':' + std::to_string(port);
+}
+
+/// The service that makes plans. It is called by the rules that models are called by.
+template <class CallbackUrl>
+external_service_ptr make_service(boost::asio::io_context& io, const settings& config,
+                                  CallbackUrl callback_at) {
+  auto service = std::make_shared<external_service>();
+  service->url = config.plan.external_url;
+  service->poster = llm::make_poster(io);
+  service->request = [callback_at](const task_order& order, std::uint32_t attempt) {
+    auto& h = *order.header;
+    return plan_callback::outbound_json(h.session, order.messages.back().content,
+                                        callback_at({{}, h.session}, h.id, attempt));
+  };
+  service->connect = config.task.connect_timeout;
+  service->result = config.plan.result_timeout;
+  service->backoff.attempts = static_cast<std::uint32_t>(config.task.attempts);
+  service->backoff.first = config.task.backoff;
+  return service;
+}
+
 void print_welcome(const settings& config, const std::string& base) {
   std::printf("Parlor %s\n"
               "  listening   %s\n"
@@ -173,6 +199,18 @@ int serve(const settings& config) {
     world->wall = wall_clock;
     world->random = jitter;
 
+    auto port_now = std::make_shared<std::atomic<unsigned>>(static_cast<unsigned>(port));
+    std::shared_ptr<const callback_signer> signer;
+    if (config.plan.tokens)
+      signer = std::make_shared<const callback_signer>(storage->secret());
+    auto callback_at = [signer, port_now, host = host, base = config.server.public_url](
+                           const session_key& key, const std::string& task, std::uint32_t attempt) {
+      return callback_url(base.empty() ? own_address(host, *port_now) : base, key.id,
+                          signer ? signer->sign(key, task, attempt) : std::string{});
+    };
+    if (!config.plan.external_url.empty())
+      world->external = make_service(io, config, callback_at);
+
     auto lost = [&edges](const session_key& key) {
       auto shared = std::make_shared<const session_key>(key);
       for (auto& e : edges)
@@ -195,15 +233,12 @@ int serve(const settings& config) {
     edging.sockets.keepalive = config.learning.keepalive;
     edging.sockets.wire.ping_every = config.server.ping_interval;
     edging.sockets.allow_script = config.rehearsal.allow_script;
-    for (std::size_t i = 0; i < threads; ++i)
+    if (world->external)
+      edging.callback_url = callback_at;
+    edging.stream_lifetime = config.plan.stream_lifetime;
+    for (std::size_t i = 0; i < threads; ++i) {
+      edging.counts_plans = i == 0 && world->external;
       edges.push_back(system.spawn(edge, edging));
-
-    // What a dead server left open is gone on with, before anybody asks.
-    for (auto& key : storage->open_reader()->unfinished_sessions()) {
-      auto wake = std::make_shared<session_ask>();
-      wake->what = session_ask::kind::wake;
-      wake->key = key;
-      caf::anon_send(door(key), session_ask_ptr{std::move(wake)});
     }
 
     http::server* web = nullptr;
@@ -211,6 +246,8 @@ int serve(const settings& config) {
     routes.key = config.server.key;
     routes.cors_origins = config.server.cors_origins;
     routes.epoch = storage->epoch();
+    routes.plans = !config.plan.external_url.empty();
+    routes.signer = signer;
     routes.allow_script = config.rehearsal.allow_script;
     routes.edge_for = [&edges](const std::string& by) {
       return edges[std::hash<std::string>{}(by) % edges.size()];
@@ -255,6 +292,7 @@ int serve(const settings& config) {
       server = make_web();
       web = server.get();
       server->start();
+      *port_now = server->port();
     } catch (...) {
       stop_actors();
       caf::anon_send_exit(keep, caf::exit_reason::user_shutdown);
@@ -262,6 +300,14 @@ int serve(const settings& config) {
       world->keeper = nullptr;
       world->archive = nullptr;
       throw;
+    }
+
+    // What a dead server left open is gone on with, though nobody may ask.
+    for (auto& key : storage->open_reader()->unfinished_sessions()) {
+      auto wake = std::make_shared<session_ask>();
+      wake->what = session_ask::kind::wake;
+      wake->key = key;
+      caf::anon_send(door(key), session_ask_ptr{std::move(wake)});
     }
 
     boost::asio::signal_set stop{io, SIGTERM, SIGINT};
@@ -275,8 +321,7 @@ int serve(const settings& config) {
       stop.async_wait(on_signal);
     };
     stop.async_wait(on_signal);
-    auto shown = host.find(':') == std::string::npos ? host : '[' + host + ']';
-    auto base = "http://" + shown + ':' + std::to_string(server->port());
+    auto base = own_address(host, server->port());
     if (logs_as_text()) // else every line is JSON
       print_welcome(config, base);
     log(log_level::info, "started",

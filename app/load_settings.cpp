@@ -232,6 +232,15 @@ settings merge_settings(const given_values& flags, const environment& env,
       check_allowed(o, text);
       o.store(s, text);
     });
+  if (auto url = env.find("EXTERNAL_API_URL"); s.plan.external_url.empty() && url != env.end())
+    take(given{url->second, url->first}, "plan.external_url",
+         [&](auto& text) { s.plan.external_url = service_address(text); });
+  auto host = split_address(s.server.listen).first;
+  if (!s.plan.external_url.empty() && s.server.public_url.empty() &&
+      (host == "0.0.0.0" || host == "::"))
+    throw config_error("server.public_url is needed: plan.external_url is told where to call back, "
+                       "and " +
+                       s.server.listen + " is no address that it could call");
   if (!file.providers.empty())
     read_models(s, file);
   else if (!file.models.empty())

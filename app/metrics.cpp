@@ -69,6 +69,26 @@ void add_turns(metrics_page& p) {
           all_access.refused, access_stats::reason_names);
 }
 
+void add_plans(metrics_page& p) {
+  auto& all = all_external;
+  auto& sessions =
+      p.add("parlor_plan_sessions", "Sessions by how their newest plan stands.", type::Gauge);
+  metrics_page::add(sessions, number(all.waiting_sessions), {{"status", "waiting"}});
+  metrics_page::add(sessions, number(all.running_sessions), {{"status", "generating"}});
+  metrics_page::add(sessions, number(all.completed_sessions), {{"status", "completed"}});
+  metrics_page::add(sessions, number(all.failed_sessions), {{"status", "error"}});
+  p.gauge("parlor_plan_connections", "Pages that wait for plans.",
+          number(stats_of_edges().plan_pages));
+  auto& made = p.add("parlor_plan_generations_total",
+                     "Plans that a service was asked for, by what came of it.", type::Counter);
+  metrics_page::add(made, number(all.completed), {{"result", "completed"}});
+  metrics_page::add(made, number(all.failed) - number(all.timeouts), {{"result", "error"}});
+  metrics_page::add(made, number(all.timeouts), {{"result", "timeout"}});
+  p.counts("parlor_plan_generation_seconds_total",
+           "What the completed ones took, from request to plan, together.",
+           number(all.generation_ms) / 1000);
+}
+
 void add_streams(metrics_page& p, const http::server_stats* web) {
   auto& edges = stats_of_edges();
   p.gauge("parlor_subscribers", "Streams and answers waiting for events.", number(edges.watchers));
@@ -200,6 +220,7 @@ std::string metrics_text(const metrics_sources& from) {
   add_actors(p);
   add_turns(p);
   add_streams(p, from.http);
+  add_plans(p);
   if (from.http != nullptr)
     add_http(p, *from.http);
   add_calls(p, from);

@@ -122,4 +122,12 @@ std::string nearest(std::string_view name, const std::vector<std::string>& names
   return best;
 }
 
+std::string service_address(const std::string& text) {
+  auto host = text.find("://");
+  if (!text.empty() && ((!text.starts_with("http://") && !text.starts_with("https://")) ||
+                        host + 3 >= text.size() || text[host + 3] == '/'))
+    throw config_error("must begin with http:// or https:// and name a host");
+  return text;
+}
+
 } // namespace parlor

@@ -4,6 +4,7 @@
 
 #include "app/address.hpp"
 #include "app/pipeline_file.hpp"
+#include "protocol/callback_token.hpp"
 
 #include <algorithm>
 
@@ -31,12 +32,23 @@ std::chrono::milliseconds positive(text t) {
 
 constexpr std::int64_t million = 1'000'000;
 
+std::string public_address(text t) {
+  if (t.empty())
+    return t;
+  auto base = public_base(t);
+  if (!base)
+    throw config_error("must be an http or https address without a query");
+  return *base;
+}
+
 // clang-format off
 constexpr option table[] = {
   {"server.listen", string, "127.0.0.1:8080", "", "address and port to listen on; port 0 takes a free one",
    [](settings& s, text t) { split_address(t); s.server.listen = t; }},
   {"server.key", secret, "", "", "the key clients must send as a bearer token; empty asks for none",
    [](settings& s, text t) { s.server.key = t; }},
+  {"server.public_url", string, "", "", "this server's address as others reach it; empty is where it listens",
+   [](settings& s, text t) { s.server.public_url = public_address(t); }},
   {"server.cors_origins", list, "", "", "origins, comma-separated, whose pages may call",
    [](settings& s, text t) { s.server.cors_origins = parse_list(t); }},
   {"server.max_body", size, "25MiB", "", "largest request body",
@@ -85,6 +97,14 @@ constexpr option table[] = {
    [](settings& s, text t) { s.learning.max_image_bytes = parse_size(t); }},
   {"learning.keepalive", duration, "5s", "", "a WebSocket with an open question is silent no longer",
    [](settings& s, text t) { s.learning.keepalive = positive(t); }},
+  {"plan.external_url", string, "", "", "the service that makes plans and calls back; also EXTERNAL_API_URL",
+   [](settings& s, text t) { s.plan.external_url = service_address(t); }},
+  {"plan.tokens", boolean, "true", "", "callbacks must carry the token they were given in their URL",
+   [](settings& s, text t) { s.plan.tokens = parse_boolean(t); }},
+  {"plan.result_timeout", duration, "3m", "", "for the service to call back once it has taken a request",
+   [](settings& s, text t) { s.plan.result_timeout = parse_duration(t); }},
+  {"plan.stream_lifetime", duration, "30m", "", "a page's stream of plans ends after this, and comes back",
+   [](settings& s, text t) { s.plan.stream_lifetime = parse_duration(t); }},
   {"pipelines.path", string, default_pipelines_path, "", "the directory of the pipelines' files; empty for none",
    [](settings& s, text t) { s.pipelines.path = t; }},
   {"rehearsal.first_token", duration, "0ms", "", "the built-in model waits this long before it answers",
@@ -236,6 +256,7 @@ std::string show_config(const settings& s) {
   const std::map<std::string_view, std::string> now{
       {"server.listen", s.server.listen},
       {"server.key", s.server.key.empty() ? "" : "***"},
+      {"server.public_url", s.server.public_url},
       {"server.cors_origins", join(s.server.cors_origins)},
       {"server.max_body", format_size(s.server.max_body)},
       {"server.header_timeout", d(s.server.header_timeout)},
@@ -260,6 +281,10 @@ std::string show_config(const settings& s) {
       {"learning.max_images", n(s.learning.max_images)},
       {"learning.max_image_bytes", format_size(s.learning.max_image_bytes)},
       {"learning.keepalive", d(s.learning.keepalive)},
+      {"plan.external_url", s.plan.external_url},
+      {"plan.tokens", s.plan.tokens ? "true" : "false"},
+      {"plan.result_timeout", d(s.plan.result_timeout)},
+      {"plan.stream_lifetime", d(s.plan.stream_lifetime)},
       {"pipelines.path", s.pipelines.path},
       {"rehearsal.first_token", d(s.rehearsal.first_token)},
       {"rehearsal.tokens_per_second", n(s.rehearsal.tokens_per_second)},

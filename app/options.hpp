@@ -34,6 +34,8 @@ struct option {
   std::string variable() const; // PARLOR_SERVER_LISTEN
 };
 std::span<const option> option_table();
+/// Empty, or where requests can be posted: an http or https URL. Throws config_error.
+std::string service_address(const std::string& text);
 std::string_view to_string(option_type t) noexcept;
 
 /// What a source says for a name, and where: "parlor.toml:12", "--log.level", "PARLOR_LOG_LEVEL".

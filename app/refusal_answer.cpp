@@ -3,6 +3,7 @@
 #include "actors/measures.hpp"
 #include "app/api.hpp"
 #include "protocol/dialects/generate_async.hpp"
+#include "protocol/dialects/plan_callback.hpp"
 #include "protocol/problem.hpp"
 
 #include <algorithm>
@@ -26,6 +27,9 @@ http::response refusal_answer(const refusal& why, const http::request& request, 
   if (is_generate(request.path)) {
     r.headers.push_back({"Content-Type", "application/json; charset=utf-8"});
     r.body = generate_async::error_json(why, lang);
+  } else if (request.path.rfind("/api/plan/", 0) == 0) {
+    r.headers.push_back({"Content-Type", "application/json; charset=utf-8"});
+    r.body = plan_callback::error_json(why, lang, query_value(request.query, "sessionId"));
   } else {
     r.headers.push_back({"Content-Type", std::string{problem_content_type}});
     r.body = problem_json(why, lang, request.id);

@@ -49,8 +49,9 @@ struct settings {
   std::string config_path; // the file that was read, or empty
 
   struct {
-    std::string listen; // host:port
-    std::string key;    // a secret; empty = no key is asked for
+    std::string listen;     // host:port
+    std::string key;        // a secret; empty = no key is asked for
+    std::string public_url; // as others reach it; empty = as it listens
     std::vector<std::string> cors_origins;
     std::uint64_t max_body = 0;
     std::chrono::milliseconds header_timeout{};
@@ -84,6 +85,12 @@ struct settings {
     std::uint64_t max_image_bytes = 0;
     std::chrono::milliseconds keepalive{};
   } learning;
+  struct {
+    std::string external_url; // of the service that makes plans; empty = there is none
+    bool tokens = true;       // callbacks must carry the token of their task
+    std::chrono::milliseconds result_timeout{};
+    std::chrono::milliseconds stream_lifetime{};
+  } plan;
   struct {
     std::string path;                 // a directory
     std::vector<pipeline_ptr> loaded; // for serve and check-config

@@ -57,6 +57,7 @@ std::string make_session_id() {
 std::string make_message_id() { return "msg_" + random_base32(26); }
 std::string make_request_id() { return "req_" + random_base32(16); }
 std::string make_epoch() { return random_base32(8); }
+std::string make_secret() { return random_base32(64); }
 
 std::string format_cursor(std::string_view epoch, std::uint64_t seq) {
   return std::string{epoch} + '-' + std::to_string(seq);

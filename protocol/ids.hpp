@@ -34,6 +34,8 @@ std::string make_message_id();
 std::string make_request_id();
 /// Names a store: 8 characters of `0-9 a-z`. Random, made once when the store is created.
 std::string make_epoch();
+/// 64 random characters: what is signed with them cannot be guessed.
+std::string make_secret();
 /// `n` characters of lower-case base 32 (Crockford's alphabet) from the operating system's random
 /// source.
 std::string random_base32(std::size_t n);

@@ -54,10 +54,11 @@ public:
                                                                          path_)} {
     prepare_file();
     sqlite::connection db{path_};
-    epoch_ = migrate(db, path_);
+    identity_ = migrate(db, path_);
   }
 
-  const std::string& epoch() const noexcept override { return epoch_; }
+  const std::string& epoch() const noexcept override { return identity_.epoch; }
+  const std::string& secret() const noexcept override { return identity_.secret; }
 
   std::unique_ptr<writer> open_writer() override {
     if (shared_->has_writer.exchange(true))
@@ -86,7 +87,7 @@ private:
 
   std::string path_;
   std::shared_ptr<shared_state> shared_;
-  std::string epoch_;
+  identity identity_;
 };
 
 } // namespace

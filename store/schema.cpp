@@ -20,6 +20,7 @@ constexpr const char* first_schema = R"sql(
 CREATE TABLE meta(
   id INTEGER PRIMARY KEY CHECK (id = 1),
   epoch TEXT NOT NULL,
+  secret TEXT NOT NULL, -- random; what it signs stays good across restarts
   seq_floor INTEGER NOT NULL DEFAULT 0 -- no removed session has used a number above this
 );
 CREATE TABLE session(
@@ -132,6 +133,8 @@ CREATE TABLE ended_task(
   text TEXT NOT NULL,
   log BLOB NOT NULL
 );
+-- Of those that a service outside has made; for all others it costs nothing.
+CREATE INDEX external_task ON ended_task(session, id, status) WHERE kind = 1;
 CREATE TABLE checkpoint( -- of open tasks; folded into the task's row when it ends
   task INTEGER NOT NULL,
   n INTEGER NOT NULL,
@@ -180,9 +183,9 @@ CREATE VIEW usage(task, attempt, model, at, prompt_tokens, completion_tokens, ex
   last_exact, last_error FROM ended_task WHERE last_attempt > 0;
 )sql";
 
-// Schema 1 was never released, and its files are refused. Migration n leads from first_version + n
+// Schemas before this were never released, and their files are refused. Migration n leads from first_version + n
 // to the one after it; published ones never change.
-constexpr std::int64_t first_version = 2;
+constexpr std::int64_t first_version = 3;
 constexpr std::array<const char*, 0> migrations{};
 
 std::int64_t single(sqlite::connection& db, const char* sql) {
@@ -192,7 +195,7 @@ std::int64_t single(sqlite::connection& db, const char* sql) {
 
 } // namespace
 
-std::string migrate(sqlite::connection& db, const std::string& path) {
+identity migrate(sqlite::connection& db, const std::string& path) {
   auto version = single(db, "PRAGMA user_version");
   auto newest = first_version + static_cast<std::int64_t>(migrations.size());
   if (single(db, "SELECT count(*) FROM sqlite_master") > 0 &&
@@ -209,7 +212,7 @@ std::string migrate(sqlite::connection& db, const std::string& path) {
     db.script("BEGIN IMMEDIATE");
     if (version == 0) {
       db.script(first_schema);
-      db.run("INSERT INTO meta(id, epoch) VALUES(1, ?)", make_epoch());
+      db.run("INSERT INTO meta(id, epoch, secret) VALUES(1, ?, ?)", make_epoch(), make_secret());
       db.script(("PRAGMA application_id=" + std::to_string(application_id)).c_str());
       version = first_version;
     }
@@ -218,10 +221,10 @@ std::string migrate(sqlite::connection& db, const std::string& path) {
     db.script(("PRAGMA user_version=" + std::to_string(newest)).c_str());
     db.script("COMMIT");
   }
-  auto r = db.query("SELECT epoch FROM meta");
+  auto r = db.query("SELECT epoch, secret FROM meta");
   if (!r.next())
     throw std::runtime_error{path + " is damaged: it has no epoch"};
-  return r.text(0);
+  return {r.text(0), r.text(1)};
 }
 
 } // namespace parlor::store

@@ -7,8 +7,14 @@
 
 namespace parlor::store {
 
+/// What a store is given when it is made, and keeps.
+struct identity {
+  std::string epoch;
+  std::string secret;
+};
+
 /// Brings the file to the newest schema. Throws std::runtime_error for a newer one and for a file
-/// that is some other program's. Returns the store's epoch.
-std::string migrate(sqlite::connection& db, const std::string& path);
+/// that is some other program's.
+identity migrate(sqlite::connection& db, const std::string& path);
 
 } // namespace parlor::store

@@ -22,6 +22,8 @@ public:
   std::optional<message_page> list_messages(const session_key& key, std::size_t limit,
                                             const std::string& before) override;
   std::int64_t count_sessions() override;
+  std::optional<external_session> find_external(const session_key& key) override;
+  external_counts count_external() override;
   std::vector<session_key> unfinished_sessions() override;
   std::vector<session_key> idle_sessions(std::int64_t moment, std::size_t limit) override;
   std::vector<usage_recorded> usage_of(const std::string& task) override;

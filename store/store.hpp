@@ -163,6 +163,20 @@ struct message_page {
 // -- the port
 // ---------------------------------------------------------------------------------------
 
+/// What services outside have made for a session.
+struct external_session {
+  stored_session session;
+  std::optional<stored_task> newest; // accepted last; none: nothing was asked for yet
+};
+/// Sessions by their newest external task. Those that have none count as waiting if they have no
+/// other turns either.
+struct external_counts {
+  std::uint64_t waiting = 0;
+  std::uint64_t running = 0;
+  std::uint64_t completed = 0;
+  std::uint64_t failed = 0; // or cancelled
+};
+
 /// `full`: no space; nothing was recorded, reads still work, later writes may succeed.
 /// `broken`: nothing may be acknowledged any more; the process must end (promise 9).
 struct store_error : std::runtime_error {
@@ -204,6 +218,10 @@ public:
   virtual std::optional<message_page> list_messages(const session_key& key, std::size_t limit,
                                                     const std::string& before) = 0;
   virtual std::int64_t count_sessions() = 0;
+  /// A session and the newest of its external tasks; nothing if there is no such session.
+  virtual std::optional<external_session> find_external(const session_key& key) = 0;
+  /// Looks at every session; not for every request.
+  virtual external_counts count_external() = 0;
   /// Sessions that have a task which has not ended: found at start-up.
   virtual std::vector<session_key> unfinished_sessions() = 0;
   /// Sessions last used before `moment` (wall clock, ms), at most `limit`.
@@ -218,6 +236,8 @@ class store {
 public:
   virtual ~store() = default;
   virtual const std::string& epoch() const noexcept = 0; // made once, when the store was created
+  /// 64 random characters, made with it: for signatures that must outlive this process.
+  virtual const std::string& secret() const noexcept = 0;
   virtual std::unique_ptr<writer> open_writer() = 0;     // at most one at a time
   virtual std::unique_ptr<reader> open_reader() = 0;
 };

@@ -129,6 +129,8 @@ void complete_view(stored_task& t) {
         v.text.clear();
         v.progress = 0;
       }
+    } else if (e->kind == event_kind::stage_done) {
+      v.text.clear(); // of the next stage from here on
     }
   }
   if (!v.end)

@@ -9,10 +9,11 @@
 // TWICE       1: posts the plan two times, as a service does that did not get the answer
 // FAIL        refuse      answers 503            refuse:2  the first two requests only
 //             silent      never calls back       error     calls back to say that it failed
+// SILENT_ON   a topic for which it never calls back
 import { createServer } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-const { PORT = '9100', DELAY_MS = '3000', PROGRESS = '3', TWICE = '', FAIL = '' } = process.env;
+const { PORT = '9100', DELAY_MS = '3000', PROGRESS = '3', TWICE = '', FAIL = '', SILENT_ON = '' } = process.env;
 const [fail, times = Infinity] = FAIL.split(':');
 let requests = 0;
 
@@ -46,7 +47,7 @@ async function work({ request, callbackUrl }) {
     await tell(callbackUrl, { progress: Math.round((100 * i) / (reports + 1)), message: `step ${i} of ${reports}` });
   }
   await sleep(Number(DELAY_MS) / (reports + 1));
-  if (fail === 'silent') return;
+  if (fail === 'silent' || (SILENT_ON && request.topic === SILENT_ON)) return;
   const answer = fail === 'error' ? { error: 'Nobody can plan that.' } : { data: plan(request) };
   await tell(callbackUrl, answer);
   if (TWICE === '1') await tell(callbackUrl, answer);

@@ -93,22 +93,24 @@ bool is_report(const bj::object& o) {
   return true;
 }
 
-parsed<news> read_news(const bj::object& o, std::string_view body) {
+parsed<outside_news> read_news(const bj::object& o, std::string_view body) {
+  using kind = outside_news::kind;
   auto* data = o.if_contains("data");
   auto has_data = data != nullptr && !data->is_null();
   if (auto* error = o.if_contains("error"); is_error(error, has_data))
-    return news{failure{words(error)}};
+    return outside_news{kind::failed, 0, words(error)};
   if (!has_data && is_report(o)) {
     auto percent = o.at("progress").to_number<double>();
     if (!(percent >= 0 && percent <= 100))
       return wrong("progress", "must be a number from 0 to 100");
-    return news{report{static_cast<std::uint32_t>(percent), words(o.if_contains("message"))}};
+    return outside_news{kind::progress, static_cast<std::uint32_t>(percent),
+                        words(o.if_contains("message"))};
   }
   if (data == nullptr)
-    return news{plan{compact(body)}};
+    return outside_news{kind::completed, 0, compact(body)};
   if (!data->is_object())
     return wrong("data", "must be an object");
-  return news{plan{compact(json::raw_member(body, "data"))}};
+  return outside_news{kind::completed, 0, compact(json::raw_member(body, "data"))};
 }
 
 std::optional<refusal> read_session(const bj::object& o, std::string& out) {
@@ -166,6 +168,8 @@ std::string data_of(language lang, const event& e) {
   auto error = [](const std::string& members) {
     return R"({"type":"error","status":"error",)" + members + "}";
   };
+  if (e.task && e.task->kind != task_kind::external)
+    return {}; // a conversation in the same session
   switch (e.kind) {
   case event_kind::accepted:
     return R"({"type":"status","status":"generating"})";
@@ -243,17 +247,17 @@ parsed<callback> parse_callback(std::string_view session, std::string_view body)
   auto what = read_news(o, body);
   if (auto* bad = std::get_if<refusal>(&what))
     return std::move(*bad);
-  out.what = std::move(std::get<news>(what));
+  out.what = std::move(std::get<outside_news>(what));
   return out;
 }
 
-bool repeats(const news& what, const outcome& end) noexcept {
-  if (auto* p = std::get_if<plan>(&what))
-    return end.status == task_status::completed && end.content == p->data;
-  if (auto* f = std::get_if<failure>(&what))
-    return end.status == task_status::failed && end.error == errc::generation_failed &&
-           end.content == f->message;
-  return false;
+bool repeats(const outside_news& what, const outcome& end) noexcept {
+  using kind = outside_news::kind;
+  if (end.content != what.text)
+    return false;
+  return (what.what == kind::completed && end.status == task_status::completed) ||
+         (what.what == kind::failed && end.status == task_status::failed &&
+          end.error == errc::generation_failed);
 }
 
 std::string outbound_json(std::string_view session, std::string_view request,
@@ -275,10 +279,11 @@ std::string started_json(std::string_view session, std::string_view callback_url
          R"(,"status":"generating","callbackUrl":)" + quoted(callback_url) + "}";
 }
 
-std::string received_json(std::string_view session, const news& what, std::size_t delivered) {
-  auto status = std::holds_alternative<plan>(what)      ? R"("completed")"
-                : std::holds_alternative<failure>(what) ? R"("error")"
-                                                        : R"("generating")";
+std::string received_json(std::string_view session, outside_news::kind what,
+                          std::size_t delivered) {
+  auto status = what == outside_news::kind::completed ? R"("completed")"
+                : what == outside_news::kind::failed  ? R"("error")"
+                                                      : R"("generating")";
   return R"({"success":true,"sessionId":)" + quoted(session) + R"(,"status":)" + status +
          R"(,"delivered":)" + std::to_string(delivered) + "}";
 }

@@ -10,7 +10,6 @@
 #include "protocol/dialects/dialect.hpp"
 
 #include <optional>
-#include <variant>
 
 namespace parlor::plan_callback {
 
@@ -23,24 +22,10 @@ parsed<turn_request> parse_generate(std::string_view body);
 /// The largest body of a callback: beyond it, body_too_large.
 inline constexpr std::size_t max_callback_bytes = 4 << 20;
 
-/// The plan, as JSON on one line.
-struct plan {
-  std::string data;
-};
-/// No plan will come. `message`: for people, at most 500 bytes, may be empty.
-struct failure {
-  std::string message;
-};
-/// Still at it. `message` as above; `percent` from 0 to 100.
-struct report {
-  std::uint32_t percent = 0;
-  std::string message;
-};
-using news = std::variant<plan, failure, report>;
-
 struct callback {
   std::string session; // never empty
-  news what;
+  /// Completed: the text is the plan, as JSON on one line. Else at most 500 bytes for people.
+  outside_news what;
 };
 
 /// POST /api/plan/update. `session` is that of the query, decoded, or empty; it wins over the
@@ -51,7 +36,7 @@ parsed<callback> parse_callback(std::string_view session, std::string_view body)
 
 /// Whether a task that ended so has been told this already: then the callback is a repetition, to
 /// be answered as the first was, and pushed to nobody.
-bool repeats(const news& what, const outcome& end) noexcept;
+bool repeats(const outside_news& what, const outcome& end) noexcept;
 
 /// What is sent to the external service. `request` is JSON.
 std::string outbound_json(std::string_view session, std::string_view request,
@@ -65,7 +50,7 @@ std::string_view status_name(const task_view* task) noexcept;
 /// The 202 of POST /api/plan/generate.
 std::string started_json(std::string_view session, std::string_view callback_url);
 /// The 200 of a callback; `delivered`: pages that were listening, 0 for a repetition.
-std::string received_json(std::string_view session, const news& what, std::size_t delivered);
+std::string received_json(std::string_view session, outside_news::kind what, std::size_t delivered);
 /// `session` is null in the answer if it is empty or not the id of a session.
 std::string error_json(const refusal& why, language lang, std::string_view session);
 

@@ -88,7 +88,7 @@ struct house {
   std::vector<std::unique_ptr<ear>> ears;
   session_key room{"", "room"};
   std::int64_t sessions_before = living(actor_kind::session);
-  std::int64_t tasks_before = living(actor_kind::task);
+  std::int64_t tasks_before = living(actor_kind::task) + living(actor_kind::external);
 
   house() {
     disk.now = [this] { return time.now_ms(); };
@@ -161,7 +161,9 @@ struct house {
 
   static std::int64_t living(actor_kind k) { return stats_of(k).living.load(); }
   std::int64_t sessions() const { return living(actor_kind::session) - sessions_before; }
-  std::int64_t tasks() const { return living(actor_kind::task) - tasks_before; }
+  std::int64_t tasks() const {
+    return living(actor_kind::task) + living(actor_kind::external) - tasks_before;
+  }
 
   // -- clients ---
   ear& new_ear() {

@@ -135,6 +135,18 @@ struct sim_reader final : store::reader {
   std::int64_t count_sessions() override {
     return static_cast<std::int64_t>(readable().sessions.size());
   }
+  std::optional<store::external_session> find_external(const session_key& key) override {
+    auto session = find_session(key);
+    if (!session)
+      return {};
+    store::external_session out{*session, {}};
+    for (auto& [name, t] : disk.data.tasks)
+      if (t.key == key && t.kind == task_kind::external &&
+          (!out.newest || out.newest->accepted_seq < t.accepted_seq))
+        out.newest = model_disk::whole(t);
+    return out;
+  }
+  store::external_counts count_external() override { return {}; }
   std::vector<session_key> unfinished_sessions() override { return {}; }
 };
 

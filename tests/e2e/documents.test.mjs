@@ -7,7 +7,8 @@ import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSy
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { after, test } from 'node:test';
+import { after, before, test } from 'node:test';
+import { startExternal } from './planner.mjs';
 import { bin, freePort, startParlor } from './server.mjs';
 
 const root = new URL('../../', import.meta.url).pathname;
@@ -135,9 +136,15 @@ async function javascript(block) {
   return text;
 }
 
+let external;
+before(async () => {
+  external = await startExternal({ SILENT_ON: 'by hand' });
+});
+after(() => external?.stop());
+
 function pageTest(page, env, least) {
   test(`the examples of ${page} run and answer as shown`, async (t) => {
-    const parlor = await startParlor({ PARLOR_REHEARSAL_ALLOW_SCRIPT: 'false', ...env });
+    const parlor = await startParlor({ PARLOR_REHEARSAL_ALLOW_SCRIPT: 'false', EXTERNAL_API_URL: external.url, ...env });
     try {
       const here = examples(page).map((e) => ({ ...e, text: e.text.replaceAll('127.0.0.1:8080', `127.0.0.1:${parlor.port}`) }));
       assert.ok(here.length >= least, `only ${here.length} examples were found`);

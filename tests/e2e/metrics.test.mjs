@@ -221,7 +221,7 @@ test('A6: the series are the same, whatever clients send', async () => {
 
 test('the actors by kind, and once a second', async () => {
   const shape = (a) => {
-    assert.deepEqual(a.actors.map((k) => k.kind), ['edge', 'lobby', 'session', 'task', 'keeper', 'archive']);
+    assert.deepEqual(a.actors.map((k) => k.kind), ['edge', 'lobby', 'session', 'task', 'external_task', 'keeper', 'archive']);
     for (const k of a.actors) {
       assert.deepEqual(Object.keys(k), ['kind', 'living', 'handled', 'busy_seconds', 'mailbox', 'failures']);
       for (const v of Object.values(k).slice(1)) assert.ok(typeof v === 'number' && v >= 0, JSON.stringify(k));

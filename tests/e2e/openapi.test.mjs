@@ -7,6 +7,7 @@ import http from 'node:http';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createServer } from 'node:http';
 import { after, before, test } from 'node:test';
 import { blocks, startParlor } from './server.mjs';
 
@@ -326,6 +327,40 @@ test('turns that end otherwise', async () => {
   await ask('deleteSession', { status: 200, path: { session_id: 'gone' } });
   await waiting;
   assert.equal(blocks(await watching).at(-1).data.type, 'session_deleted');
+});
+
+test('plans', async () => {
+  const service = createServer((request, answer) => request.resume().on('end', () => answer.writeHead(202).end()));
+  await new Promise((resolve) => service.listen(0, '127.0.0.1', resolve));
+  const server = await startParlor({ EXTERNAL_API_URL: `http://127.0.0.1:${service.address().port}/`, PARLOR_SERVER_MAX_BODY: '64KiB' });
+  const start = (sessionId, more) => ask('planGenerate', { server, body: { sessionId, request: { a: 1 } }, ...more });
+  const update = (status, query, body, more) => ask('planUpdate', { server, status, query, body, ...more });
+  try {
+    await ask('planStream', { server, status: 200, query: '?sessionId=p', events: 0 });
+    await ask('planStream', { server, status: 400 });
+    const headers = { 'Idempotency-Key': 'once' };
+    const { search } = new URL(JSON.parse(await start('p', { status: 202, headers })).callbackUrl);
+    await start('p', { status: 202, headers });
+    await start('p', { status: 422, headers, body: { sessionId: 'p', request: {} } });
+    await start('p', { status: 409 });
+    await start('a b', { status: 400 });
+    await start('q', { status: 415, headers: { 'Content-Type': 'text/plain' } });
+    await start('q', { status: 413, body: { sessionId: 'q', request: { a: 'a'.repeat(70_000) } } });
+    await update(400, search, '{');
+    await update(413, search, { data: { a: 'a'.repeat(70_000) } });
+    await update(415, search, { data: {} }, { headers: { 'Content-Type': 'text/plain' } });
+    await update(403, '?sessionId=p', { data: {} });
+    await update(404, '?sessionId=nobody', { data: {} });
+    await until(async () => JSON.parse(await update(undefined, search, { data: { a: 1 } })).success); // once it is called
+    await update(200, search, { data: { a: 1 } });
+    await update(409, search, { data: { a: 2 } });
+    await ask('planStream', { server, status: 200, query: '?sessionId=p', events: 1 });
+    await ask('planStats', { server, status: 200 });
+  } finally {
+    await server.remove();
+    service.close();
+    service.closeAllConnections();
+  }
 });
 
 test('a key is asked for exactly where the document says so', async () => {

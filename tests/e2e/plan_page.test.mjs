@@ -1,39 +1,23 @@
-// examples/plan-page in a headless Chromium, with examples/external-ai in a process of its own.
+// examples/plan-page in a headless Chromium, and examples/external-ai in a process of its own.
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
-import { createInterface } from 'node:readline';
 import { after, before, test } from 'node:test';
 import { startChromium, until } from './chromium.mjs';
-import { startPlanMock } from './plan_mock.mjs';
+import { startExternal, startPlanner } from './planner.mjs';
 import { freePort } from './server.mjs';
 
 const examples = new URL('../../examples/', import.meta.url).pathname;
 
-/** The example service; `env` says how it behaves. */
-async function startExternal(env = {}) {
-  const child = spawn(process.execPath, [`${examples}external-ai/server.mjs`], {
-    env: { PATH: process.env.PATH, PORT: '0', DELAY_MS: '20', PROGRESS: '0', ...env },
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  const external = { said: [], stop: () => child.kill() };
-  const lines = createInterface(child.stdout);
-  const first = await new Promise((resolve) => lines.once('line', resolve));
-  lines.on('line', (line) => external.said.push(line));
-  external.url = first.split(' ').at(-1);
-  return external;
-}
-
 let server, browser, site, pageUrl;
 before(async () => {
-  server = await startPlanMock({ external: 'http://127.0.0.1:1/' });
   const html = readFileSync(`${examples}plan-page/index.html`);
   site = createServer((request, response) => {
     response.writeHead(200, { 'Content-Type': 'text/html; charset=utf-8' });
     response.end(request.url.startsWith('/index.html') ? html : '<p>elsewhere');
   });
   await new Promise((resolve) => site.listen(0, '127.0.0.1', resolve));
+  server = await startPlanner({ PARLOR_SERVER_CORS_ORIGINS: `http://127.0.0.1:${site.address().port}` });
   pageUrl = `http://127.0.0.1:${site.address().port}/index.html?server=${server.url}`;
   browser = await startChromium();
 });
@@ -41,7 +25,7 @@ after(async () => {
   await browser?.stop();
   site?.close();
   site?.closeAllConnections();
-  server?.stop();
+  await server?.remove();
 });
 
 /** Runs `body` with the example service and a page. */
@@ -49,7 +33,6 @@ function trial(name, env, body, first = '') {
   test(name, async () => {
     const external = await startExternal(env);
     server.external = external.url;
-    server.callbacks.length = 0;
     const page = await browser.open(pageUrl, { first });
     try {
       await body(page, external);
@@ -58,7 +41,7 @@ function trial(name, env, body, first = '') {
       await page.close();
       external.stop();
     }
-    await until(() => server.pages() === 0, 'the closed page to leave the server');
+    await until(async () => (await server.pages()) === 0, 'the closed page to leave the server');
   });
 }
 
@@ -79,7 +62,7 @@ const record = `addEventListener('DOMContentLoaded', () => {
 
 trial('idle, updating, completed; the plan is shown once though it came twice', { PROGRESS: '3', TWICE: '1' }, async (page, external) => {
   assert.equal(await page.evaluate(state), 'idle');
-  assert.equal(server.pages(), 0); // nothing to wait for yet
+  assert.equal(await server.pages(), 0); // nothing to wait for yet
   await ask(page);
   await page.until(`${state} === 'completed'`);
   assert.equal(JSON.parse(await page.evaluate(plan)).title, 'Rust in 3 weeks');
@@ -88,7 +71,7 @@ trial('idle, updating, completed; the plan is shown once though it came twice', 
   for (const i of [1, 2, 3]) assert.ok(texts.includes(`step ${i} of 3`), texts);
   await until(() => external.said.length === 5, 'five callbacks');
   assert.ok(external.said.every((l) => l.startsWith('callback 200 ')), external.said);
-  await until(() => server.pages() === 0, 'the page to hang up');
+  await until(async () => (await server.pages()) === 0, 'the page to hang up');
   await ask(page, 'Go'); // and once more, in the same session
   await page.until(`${state} === 'completed' && ${plan}.includes('Go in 3 weeks')`);
 }, record);
@@ -119,15 +102,15 @@ trial('a service that stays away is an error in friendly words', { FAIL: 'refuse
 
 trial('a reload shows the truth: while it is made, and when it is there', { FAIL: 'silent' }, async (page) => {
   await ask(page);
-  await until(() => server.pages() === 1, 'the page to register');
+  await until(async () => (await server.pages()) === 1, 'the page to register');
   await page.until(`${status}.startsWith('Making')`);
   await page.evaluate('window.old = true');
   await page.reload();
   await page.until(`!window.old && ${state} === 'updating' && ${status}.startsWith('Making')`);
-  await until(() => server.pages() === 1, 'the old page to leave the server');
+  await until(async () => (await server.pages()) === 1, 'the old page to leave the server');
   // Nobody listens while the plan comes: it is kept.
   await page.go(pageUrl.replace('/index.html', '/elsewhere'));
-  await until(() => server.pages() === 0, 'the page to leave');
+  await until(async () => (await server.pages()) === 0, 'the page to leave');
   const answer = await fetch(await page.evaluate('sessionStorage.callbackUrl'), {
     method: 'POST',
     headers: { 'Content-Type': 'application/json' },
@@ -158,25 +141,25 @@ const timers = `{
 
 trial('the page waits five minutes and no longer', { FAIL: 'silent' }, async (page) => {
   await ask(page);
-  await until(() => server.pages() === 1, 'the page to register');
+  await until(async () => (await server.pages()) === 1, 'the page to register');
   await page.until('kept.size === 1');
   const ms = await page.evaluate('[...kept.values()][0].ms');
   assert.ok(ms > 299_000 && ms <= 300_000, ms);
   await page.evaluate('[...kept.values()][0].f()');
   assert.equal(await page.evaluate(state), 'error');
   assert.match(await page.evaluate(status), /within 5 minutes/);
-  await until(() => server.pages() === 0, 'the page to hang up');
+  await until(async () => (await server.pages()) === 0, 'the page to hang up');
 }, timers);
 
 trial('leaving closes the stream and the timer; coming back opens them again', { FAIL: 'silent' }, async (page) => {
   await ask(page);
-  await until(() => server.pages() === 1, 'the page to register');
+  await until(async () => (await server.pages()) === 1, 'the page to register');
   await page.until(`${status}.startsWith('Making')`);
   await page.evaluate(`dispatchEvent(new PageTransitionEvent('pagehide', { persisted: true }))`);
-  await until(() => server.pages() === 0, 'the stream to be closed');
+  await until(async () => (await server.pages()) === 0, 'the stream to be closed');
   assert.equal(await page.evaluate('kept.size'), 0);
   await page.evaluate(`dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))`);
-  await until(() => server.pages() === 1, 'the stream to be opened');
+  await until(async () => (await server.pages()) === 1, 'the stream to be opened');
   await page.until('kept.size === 1');
   assert.equal(await page.evaluate(state), 'updating');
 }, timers);

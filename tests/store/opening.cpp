@@ -66,13 +66,16 @@ TEST_CASE_METHOD(fixture, "the schema from before the first release is refused, 
                  "[store]") {
   apply({turn({"", "s"}, "t", 1, 1)});
   auto epoch = disk->epoch();
+  auto secret = disk->secret();
+  CHECK(secret.size() == 64);
   reopen(); // a present one is taken as it is
   CHECK(disk->epoch() == epoch);
+  CHECK(disk->secret() == secret);
   CHECK(r->find_task("", "t"));
   close();
-  sql(dir.db(), "PRAGMA user_version=1");
-  CHECK_THROWS_WITH(open(), Contains("before the first release"));
   sql(dir.db(), "PRAGMA user_version=2");
+  CHECK_THROWS_WITH(open(), Contains("before the first release"));
+  sql(dir.db(), "PRAGMA user_version=3");
   CHECK_NOTHROW(open());
 }
 
