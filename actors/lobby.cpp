@@ -4,6 +4,12 @@
 
 namespace parlor {
 
+namespace {
+
+constexpr auto expire_timeout = std::chrono::seconds{60}; // it waits for the disk
+
+} // namespace
+
 void lobby_state::expire_stored() {
   if (world->idle_expiry.count() == 0)
     return;
@@ -13,15 +19,31 @@ void lobby_state::expire_stored() {
   parlor::ask(
       self, world->archive, std::chrono::seconds{30}, store_query_ptr{std::move(query)},
       [this](const store_reply_ptr& reply) {
-        if (auto* found = std::any_cast<std::vector<session_key>>(&reply->value))
-          for (auto& k : *found) {
-            if (std::hash<session_key>{}(k) % options.partitions != options.partition)
-              continue;
-            auto ask = std::make_shared<session_ask>();
-            ask->what = session_ask::kind::expire;
-            ask->key = k;
-            caf::anon_send(lobby_actor{self}, session_ask_ptr{std::move(ask)});
-          }
+        auto* found = std::any_cast<std::vector<session_key>>(&reply->value);
+        if (found == nullptr)
+          return;
+        std::vector<session_key> mine;
+        for (auto& k : *found)
+          if (std::hash<session_key>{}(k) % options.partitions == options.partition)
+            mine.push_back(k);
+        struct cleaning {
+          std::size_t asked, gone = 0;
+        };
+        auto all = std::make_shared<cleaning>(cleaning{mine.size()});
+        auto answered = [all](bool gone) {
+          all->gone += gone ? 1 : 0;
+          if (--all->asked == 0 && all->gone > 0)
+            notice(log_level::info, "sessions_expired", {{"count", std::to_string(all->gone)}});
+        };
+        for (auto& k : mine) {
+          auto what = std::make_shared<session_ask>();
+          what->what = session_ask::kind::expire;
+          what->key = k;
+          parlor::ask(
+              self, lobby_actor{self}, expire_timeout, session_ask_ptr{std::move(what)},
+              [answered](const session_answer_ptr& a) { answered(a->why.code == errc::none); },
+              [answered](caf::error&) { answered(false); });
+        }
       },
       [](caf::error&) { /* tried again at the next sweep */ });
 }

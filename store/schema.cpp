@@ -183,8 +183,8 @@ CREATE VIEW usage(task, attempt, model, at, prompt_tokens, completion_tokens, ex
   last_exact, last_error FROM ended_task WHERE last_attempt > 0;
 )sql";
 
-// Schemas before this were never released, and their files are refused. Migration n leads from first_version + n
-// to the one after it; published ones never change.
+// Schemas before this were never released, and their files are refused. Migration n leads from
+// first_version + n to the one after it; published ones never change.
 constexpr std::int64_t first_version = 3;
 constexpr std::array<const char*, 0> migrations{};
 

@@ -175,7 +175,7 @@ test('no answer in time is generation_timeout; what comes later is 409', async (
   }
 });
 
-test('foreign, forged and missing tokens are 403; the session is not touched', async () => {
+test('C3 foreign, forged and missing tokens are 403; the session is not touched', async () => {
   server.external = () => 202;
   const [mine, other] = [fresh(), fresh()];
   const a = (await start(mine)).body.callbackUrl;
@@ -195,7 +195,7 @@ test('foreign, forged and missing tokens are 403; the session is not touched', a
   assert.equal((await callback(next, { data: { new: true } })).status, 200);
 });
 
-test('bad callbacks: the documented status, and the task goes on', async () => {
+test('C3 bad callbacks: the documented status, and the task goes on', async () => {
   server.external = () => 202;
   const id = fresh();
   const { callbackUrl } = (await start(id)).body;
@@ -219,6 +219,19 @@ test('bad callbacks: the documented status, and the task goes on', async () => {
     assert.equal(answer.body.success, false);
   }
   assert.equal((await callback(bare, { sessionId: id, data: { by: 'body' } })).status, 200); // the fallback
+});
+
+test('C3 a thousand callbacks at once that say the same are one event', async () => {
+  server.external = () => 202;
+  const id = fresh();
+  const page = await stream(id);
+  const { callbackUrl } = (await start(id)).body;
+  const answers = await Promise.all(Array.from({ length: 1000 }, () => callback(callbackUrl, { data: { one: 1 } })));
+  assert.ok(answers.every((a) => a.status === 200 && a.body.status === 'completed'));
+  await page.has('plan');
+  assert.equal((await callback(callbackUrl, { progress: 50 })).status, 409); // out of order
+  assert.deepEqual(page.types(), ['connected', 'status', 'plan']);
+  page.leave();
 });
 
 test('bad starts and registrations', async () => {
