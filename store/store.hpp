@@ -238,7 +238,7 @@ public:
   virtual const std::string& epoch() const noexcept = 0; // made once, when the store was created
   /// 64 random characters, made with it: for signatures that must outlive this process.
   virtual const std::string& secret() const noexcept = 0;
-  virtual std::unique_ptr<writer> open_writer() = 0;     // at most one at a time
+  virtual std::unique_ptr<writer> open_writer() = 0; // at most one at a time
   virtual std::unique_ptr<reader> open_reader() = 0;
 };
 std::unique_ptr<store> open_sqlite(const std::string& path);
