@@ -28,12 +28,13 @@ async function startServer(env) {
       s.close(() => done(port));
     });
   });
+  writeFileSync(join(dir, 'parlor.toml'), '[[provider]]\nname = "rehearsal"\nkind = "rehearsal"\nconcurrency = 100000\n[[model]]\nname = "rehearsal"\n');
   const program = [join(build, 'parlor'), 'serve'];
   const words = pinned ? ['taskset', '-c', '0', ...program] : program;
   const child = spawn(words[0], words.slice(1), {
     env: {
       PATH: process.env.PATH, PARLOR_SERVER_LISTEN: `127.0.0.1:${port}`, PARLOR_SERVER_THREADS: '1', PARLOR_SERVER_MAX_CONNECTIONS: '20000',
-      PARLOR_STORE_PATH: join(dir, 'parlor.db'), PARLOR_LOG_LEVEL: 'error', ...env,
+      PARLOR_STORE_PATH: join(dir, 'parlor.db'), PARLOR_LOG_LEVEL: 'error', PARLOR_CONFIG: join(dir, 'parlor.toml'), ...env,
     },
     stdio: ['ignore', 'ignore', 'inherit'],
   });
@@ -58,7 +59,7 @@ async function all(count, limit, work) {
 
 /** Each asks a question whose answer comes at 20 tokens a second. */
 async function sockets(count) {
-  const words = 200;
+  const words = 300;
   const server = await startServer({
     PARLOR_REHEARSAL_TOKENS_PER_SECOND: '20',
   });
@@ -85,7 +86,8 @@ async function sockets(count) {
     const idle = (server.rss() - before) / count;
     const deltas = () => clients.reduce((n, c) => n + c.deltas, 0);
     for (const [i, c] of clients.entries()) c.socket.send(JSON.stringify({ type: 'question', content: `count to ${words}`, request_id: `r${i}` }));
-    await pause(3000); // all of them are under way
+    while (clients.some((c) => c.deltas === 0)) await pause(50);
+    await pause(1000); // all of them are under way
     const [cpu, n, at] = [server.cpu(), deltas(), performance.now()];
     await pause(4000);
     const [used, told, ms] = [server.cpu() - cpu, deltas() - n, performance.now() - at];
