@@ -70,9 +70,11 @@ struct fake_socket final : http::websocket {
   }
   std::vector<std::uint64_t> seqs() const {
     std::vector<std::uint64_t> out;
-    for (auto& t : log)
-      if (auto* v = bj::parse(t.text).as_object().if_contains("seq"))
+    for (auto& t : log) {
+      auto said = bj::parse(t.text);
+      if (auto* v = said.as_object().if_contains("seq"))
         out.push_back(v->to_number<std::uint64_t>());
+    }
     return out;
   }
 };

@@ -78,7 +78,7 @@ TEST_CASE("U4 line ends, fields and comments as WHATWG has them") {
   CHECK(of("event: x\ndata: a\n\ndata: b\n\n") == "x|a|\nmessage|b|\n");
   CHECK(of("id: 7\n\ndata: a\n\n") == "message|a|7\n");
   CHECK(of("id: 7\ndata: a\n\nid\ndata: b\n\n") == "message|a|7\nmessage|b|\n");
-  CHECK(of({"id: 7\nid: 8\0\ndata: a\n\n", 24}) == "message|a|7\n");
+  CHECK(of({"id: 7\nid: 8\0\ndata: a\n\n", 22}) == "message|a|7\n");
   CHECK(of(": data: x\n:\n\n") == "");
   CHECK(of(" data: x\ndata : y\nDATA: z\nretry: 5\nretry: x\n\n") == "");
   CHECK(of("\xef\xbb\xbf"
