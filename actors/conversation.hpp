@@ -165,6 +165,12 @@ private:
     std::int64_t log_at = 0;
     std::vector<std::uint64_t> cancel_promises; // cancelled before its acceptance was durable
   };
+  /// Those who have called back with what ends the task. Whoever says the same again joins them.
+  struct callers {
+    outside_news said;
+    std::vector<std::uint64_t> promises;
+    bool same(const outside_news& n) const { return n.what == said.what && n.text == said.text; }
+  };
   struct run_state {
     turn_state turn;
     std::uint64_t start_ticket = 0; // until this is durable nothing of the task may be told
@@ -181,7 +187,7 @@ private:
     std::int64_t progress_at = 0;
     std::int64_t updated_at = 0;
     std::vector<std::uint64_t> cancel_promises;
-    std::vector<std::uint64_t> callback_promises;
+    callers called;
     std::uint64_t checkpoint_ticket = 0; // under way, with
     task_log::pieces checkpointed;
     std::uint64_t stage_ticket = 0; // gates a stage's result that the next checkpoint will hold
@@ -201,12 +207,12 @@ private:
     std::uint64_t lease = 0;
     std::uint64_t settled = 0; // what was leased beyond this is given back
     std::uint64_t promise = 0;
-    bool opens = false;                   // accept: the session came to be with it
-    bool interrupts = false;              // accept: stops what runs
-    bool cancelled = false;               // end: as those who asked for it wanted
-    bool called_back = false;             // end: by those who called back
-    std::vector<std::uint64_t> callbacks; // end: these
-    errc why = errc::none;                // probe: the answer, unless the key is known
+    bool opens = false;       // accept: the session came to be with it
+    bool interrupts = false;  // accept: stops what runs
+    bool cancelled = false;   // end: as those who asked for it wanted
+    bool called_back = false; // end: by those who called back
+    callers called;           // end: these
+    errc why = errc::none;    // probe: the answer, unless the key is known
     std::string task;
     std::vector<std::uint64_t> promises; // accept: repeated requests; end: who cancelled
     store::fact_group again;             // recorded again when the store was full
@@ -237,7 +243,7 @@ private:
   void conclude_running(effects& out, std::int64_t now);
   void conclude(const turn_state& t, run_state::ending over, task_log::pieces shown,
                 std::vector<std::uint64_t> promises, effects& out, std::int64_t now,
-                std::vector<std::uint64_t> callbacks = {});
+                callers called = {});
   void trim();
 
   session_key key_;

@@ -119,6 +119,8 @@ effects conversation::durable(std::uint64_t ticket, const store::group_result& r
   case waiting_record::kind::open:
     exists_ = true;
     out.push_back(yes(note.promise));
+    for (auto p : note.promises)
+      out.push_back(yes(p));
     break;
   case waiting_record::kind::start:
     release(out);
@@ -136,14 +138,14 @@ effects conversation::durable(std::uint64_t ticket, const store::group_result& r
     release(out);
     for (auto p : note.promises)
       out.push_back(note.cancelled ? yes(p) : refuse(p, errc::task_ended));
-    for (auto p : note.callbacks)
+    for (auto p : note.called.promises)
       out.push_back(note.called_back ? yes(p) : refuse(p, errc::task_ended));
     trim();
     return out;
   case waiting_record::kind::remove:
     release(out);
     if (running_)
-      for (auto* promises : {&running_->cancel_promises, &running_->callback_promises})
+      for (auto* promises : {&running_->cancel_promises, &running_->called.promises})
         for (auto p : *promises)
           out.push_back(refuse(p, errc::session_deleted));
     running_.reset();
@@ -153,7 +155,7 @@ effects conversation::durable(std::uint64_t ticket, const store::group_result& r
     for (auto& [other, left] : std::exchange(waiting_, {})) { // for room on the disk
       if (left.promise != 0)
         out.push_back(refuse(left.promise, errc::session_deleted));
-      for (auto* promises : {&left.promises, &left.callbacks})
+      for (auto* promises : {&left.promises, &left.called.promises})
         for (auto p : *promises)
           out.push_back(refuse(p, errc::session_deleted));
     }

@@ -11,6 +11,10 @@ effects conversation::open(std::uint64_t promise, std::int64_t now) {
   effects out;
   if (removing_) {
     out.push_back(refuse(promise, errc::session_deleted));
+  } else if (exists_ && !durable()) { // it is on its way, and may not arrive
+    for (auto& [ticket, note] : waiting_)
+      if (note.opens)
+        note.promises.push_back(promise);
   } else if (exists_) {
     answer_effect yes;
     yes.promise = promise;
@@ -103,10 +107,24 @@ effects conversation::called_back(const std::string& task, outside_news news, st
   }
   if (!running_ || running_->turn.request.kind != task_kind::external || !running_->begun ||
       (!task.empty() && running_->turn.request.task_id != task)) {
+    // What has ended it may be on its way to the disk.
+    for (auto& [ticket, note] : waiting_)
+      if (note.what == waiting_record::kind::end && note.called_back &&
+          (task.empty() || note.task == task) && note.called.same(news)) {
+        note.called.promises.push_back(promise);
+        return out;
+      }
     out.push_back(refuse(promise, errc::not_waiting));
     return out;
   }
   auto& run = *running_;
+  if (!run.called.promises.empty()) { // it is about to end
+    if (run.called.same(news))
+      run.called.promises.push_back(promise);
+    else
+      out.push_back(refuse(promise, errc::not_waiting));
+    return out;
+  }
   if (news.what == kind::progress) {
     out = progress(run.turn.request.task_id, news.percent, std::move(news.text), now);
     answer_effect yes;
@@ -116,9 +134,8 @@ effects conversation::called_back(const std::string& task, outside_news news, st
     out.push_back(std::move(yes));
     return out;
   }
-  run.callback_promises.push_back(promise);
-  if (run.callback_promises.size() == 1) // a second one waits for what the first one does
-    out.push_back(hand_over_effect{std::move(news)});
+  run.called = {news, {promise}};
+  out.push_back(hand_over_effect{std::move(news)});
   return out;
 }
 

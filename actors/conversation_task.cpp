@@ -186,13 +186,13 @@ void conversation::conclude_running(effects& out, std::int64_t now) {
   end.session_tokens = total_tokens_;
   end.session_questions = question_count_;
   conclude(turn, std::move(*run.over), run.log.take(), std::move(run.cancel_promises), out, now,
-           std::move(run.callback_promises));
+           std::move(run.called));
   start_next(out, now);
 }
 
 void conversation::conclude(const turn_state& t, run_state::ending over, task_log::pieces shown,
                             std::vector<std::uint64_t> promises, effects& out, std::int64_t now,
-                            std::vector<std::uint64_t> callbacks) {
+                            callers called) {
   auto& end = over.end;
   auto kind = end.status == task_status::completed   ? event_kind::completed
               : end.status == task_status::cancelled ? event_kind::cancelled
@@ -215,7 +215,7 @@ void conversation::conclude(const turn_state& t, run_state::ending over, task_lo
   e->end = std::make_shared<const outcome>(std::move(end));
   note.task = t.request.task_id;
   note.promises = std::move(promises);
-  note.callbacks = std::move(callbacks);
+  note.called = std::move(called);
   group.push_back(std::move(fact));
   if (over.last) // a turn ends with a usage record, always
     group.push_back(store::usage_recorded{t.request.task_id, over.last->attempt, t.header->model,

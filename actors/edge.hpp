@@ -68,6 +68,7 @@ struct watcher {
   bool listening = false;  // counted by the session
   bool fresh = true;       // has no cursor of its own
   std::uint32_t round = 0; // of questions to the session: only the last one's answer counts
+  bool reset_told = false; // its snapshot
   int looks = 0;           // how often the store has been asked for its task again
 };
 
@@ -100,6 +101,7 @@ struct edge_state {
   void plan_start(const visit_ptr& v);
   void plan_update(const visit_ptr& v);
   void plan_too_late(const visit_ptr& v);
+  std::size_t plan_pages(const session_key& key) const; // that listen
   void plan_stats(const visit_ptr& v);
   void count_plans(std::function<void()> then);
   void age();

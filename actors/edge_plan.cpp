@@ -7,6 +7,8 @@
 #include "actors/edge_answers.hpp"
 #include "protocol/dialects/plan_callback.hpp"
 
+#include <algorithm>
+
 namespace parlor {
 
 // -- pages
@@ -112,14 +114,27 @@ void edge_state::plan_update(const visit_ptr& v) {
       return plan_too_late(v);
     if (done.why.code != errc::none)
       return refuse(*v, done.why);
+    auto pages = plan_pages(v->key);
     if (v->news.what == outside_news::kind::completed)
       notice(log_level::info, "plan_delivered",
              {{"session", v->key.id},
               {"task", done.task},
-              {"delivered", std::to_string(done.watchers)},
+              {"delivered", std::to_string(pages)},
               {"request_id", v->request_id}});
-    respond_json(*v, 200, plan_callback::received_json(v->key.id, v->news.what, done.watchers));
+    respond_json(*v, 200, plan_callback::received_json(v->key.id, v->news.what, pages));
   });
+}
+
+/// All that concerns one session comes to one edge.
+std::size_t edge_state::plan_pages(const session_key& key) const {
+  auto here = by_session.find(key);
+  if (here == by_session.end())
+    return 0;
+  return static_cast<std::size_t>(
+      std::count_if(here->second.begin(), here->second.end(), [this](std::uint64_t id) {
+        auto& w = watchers.at(id);
+        return w.listening && w.visit->what == visit::kind::plan_stream;
+      }));
 }
 
 /// Nobody waits for it: unless it says again what has ended the task, it is refused.

@@ -141,13 +141,14 @@ void edge_state::watching(std::uint64_t id, const session_answer& a) {
           .fetch_add(1, std::memory_order_relaxed);
     open(w, a.the_task ? &*a.the_task : nullptr, w.fresh);
   }
-  if (a.reset && !v.on_reset.empty()) { // a snapshot of its own, which tells up to `known`
+  // A snapshot of its own, which tells up to `known`. Once: what is gone behind it is gone.
+  if (a.reset && !v.on_reset.empty() && !std::exchange(w.reset_told, true)) {
     v.exchange->push(as_chunk(std::string{v.on_reset}));
-    w.seen = v.known;
+    w.seen = std::max(w.seen, v.known);
     w.live = false;
     return catch_up(w);
   }
-  if (a.reset && a.the_session && v.shape != nullptr)
+  if (a.reset && a.the_session && v.shape != nullptr && v.shape->reset != nullptr)
     v.exchange->push(as_chunk(v.shape->reset(
         options.epoch, a.the_task && !w.task.empty() ? &*a.the_task : nullptr, *a.the_session)));
   auto was_behind = std::exchange(w.behind, false);

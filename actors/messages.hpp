@@ -69,7 +69,6 @@ struct session_answer {
   bool replayed = false;      // submit: an earlier request with the same key made this task
   bool reset = false;         // watch: the cursor cannot be honoured; the views are the snapshot
   bool ended = false;         // watch: nothing follows the events
-  std::size_t watchers = 0;   // callback: of the session
   std::uint64_t last_seq = 0; // submit: of the event before the task's first
   std::vector<event_ptr> events;
   std::vector<task_header_ptr> open; // watch of a session: what runs and waits

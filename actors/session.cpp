@@ -228,8 +228,6 @@ void session_state::answer(answer_effect&& a) {
   out->session = std::move(a.session);
   out->replayed = a.replayed;
   out->last_seq = a.accepted_seq == 0 ? 0 : a.accepted_seq - 1;
-  for (auto& [addr, l] : listeners)
-    out->watchers += l.second;
   if (talk)
     out->the_session = talk->view();
   if (k.listener && made_none)

@@ -41,8 +41,10 @@ void session_state::on_alarm(std::uint64_t generation) {
   if (!talk->idle() || talk->removed())
     return; // armed again when it becomes idle
   auto idle = self->clock().now() - last_active;
-  if (world->idle_expiry.count() > 0 && idle >= world->idle_expiry)
+  if (world->idle_expiry.count() > 0 && idle >= world->idle_expiry) {
+    notice(log_level::info, "sessions_expired", {{"count", "1"}});
     return perform(talk->remove(true, 0, world->wall()));
+  }
   if (listeners.empty() && idle >= world->memory_for)
     return try_leave();
   arm();

@@ -122,6 +122,7 @@ external_service_ptr make_service(boost::asio::io_context& io, const settings& c
   service->result = config.plan.result_timeout;
   service->backoff.attempts = static_cast<std::uint32_t>(config.task.attempts);
   service->backoff.first = config.task.backoff;
+  service->backoff.jitter = 0; // the contract's 1 s and 2 s
   return service;
 }
 

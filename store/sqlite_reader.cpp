@@ -206,16 +206,23 @@ std::vector<stored_task> sqlite_reader::tasks_after(const session_key& key, std:
   if (!s)
     return found;
   std::vector<std::int64_t> ids; // newest first
+  // Accepted when nothing else was open: what was accepted before had ended by then.
+  auto alone = [after](std::uint64_t accepted, std::uint64_t started) {
+    return accepted <= after && started == accepted + 1;
+  };
   for (auto id = s->last_task; id != 0;) {
-    if (auto r =
-            db_.query("SELECT prev FROM open_task WHERE id = ? AND session = ?", id, s->number);
+    if (auto r = db_.query("SELECT prev, accepted_seq, started_seq FROM open_task WHERE id = ? AND "
+                           "session = ?",
+                           id, s->number);
         r.next()) {
       ids.push_back(id);
+      if (alone(r.number(1), r.number(2)))
+        break;
       id = r.integer(0);
       continue;
     }
-    auto r = db_.query("SELECT prev, ended_seq, settled FROM ended_task WHERE id = ? AND session = "
-                       "?",
+    auto r = db_.query("SELECT prev, ended_seq, settled, accepted_seq, started_seq FROM ended_task "
+                       "WHERE id = ? AND session = ?",
                        id, s->number);
     if (!r.next()) { // pruned, and all before it
       if (gap != nullptr)
@@ -227,6 +234,8 @@ std::vector<stored_task> sqlite_reader::tasks_after(const session_key& key, std:
       break; // and all that were accepted before had ended by then
     if (!seen)
       ids.push_back(id);
+    if (alone(r.number(3), r.number(4)))
+      break;
     id = r.integer(0);
   }
   for (auto id = ids.rbegin(); id != ids.rend() && found.size() < limit; ++id) {

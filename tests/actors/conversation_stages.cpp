@@ -40,7 +40,10 @@ TEST_CASE("a session is opened without a turn, once") {
   staged t;
   auto a = t.open_session();
   CHECK_FALSE(t.answered(a)); // not durable yet
+  auto too = t.open_session();
+  CHECK_FALSE(t.answered(too));
   t.commit();
+  CHECK(t.answer(too) == errc::none);
   CHECK(t.answer(a) == errc::none);
   CHECK(t.disk.sessions.size() == 1);
   auto b = t.open_session();
@@ -133,13 +136,20 @@ TEST_CASE("a callback is answered when the end that it brings is durable") {
   auto p = t.call_back("a", news::completed, "plan");
   REQUIRE(t.handed_over.size() == 1);
   CHECK(t.handed_over[0].text == "plan");
-  auto again = t.call_back("a", news::completed, "another"); // before the first is durable
+  auto again = t.call_back("a", news::completed, "plan"); // before the first has ended it
+  auto other = t.call_back("a", news::completed, "another");
+  CHECK(t.answer(other) == errc::not_waiting);
   CHECK(t.handed_over.size() == 1);
   t.end_by_callback("plan");
+  auto third = t.call_back("a", news::completed, "plan"); // before that is durable
+  auto differs = t.call_back("a", news::failed, "plan");
+  CHECK(t.answer(differs) == errc::not_waiting);
+  CHECK_FALSE(t.answered(third));
   CHECK_FALSE(t.answered(p));
   t.commit();
   CHECK(t.answer(p) == errc::none);
   CHECK(t.answer(again) == errc::none);
+  CHECK(t.answer(third) == errc::none);
   CHECK(t.last("completed a")->end->content == "plan");
   auto late = t.call_back("a", news::completed, "plan");
   CHECK(t.answer(late) == errc::not_waiting);
