@@ -56,7 +56,7 @@ test('S4 who stops in the middle holds up nobody, costs little, and gets the res
     assert.equal((await (await parlor.post('/api/chat', { message: 'count to 3' })).json()).response, '1 2 3');
     assert.ok(slow.every((s) => s.types().at(-1) === 'chunk'), 'they were to stop before the end');
     const more = memoryOf(parlor) - memory;
-    assert.ok(more < 100, `${more} MiB more`);
+    assert.ok(more < 100 || process.env.ASAN_OPTIONS, /* it keeps what is freed */ `${more} MiB more`);
     for (const s of slow) s.resume();
     for (const s of slow) {
       assert.equal(await s.over, 'end');
