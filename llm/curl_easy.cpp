@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <utility>
 
 namespace parlor::llm {
 
@@ -29,10 +30,21 @@ void set_outbound_defaults(CURL* easy, const std::string& authorities) {
   set(CURLOPT_USERAGENT, "parlor");
 }
 
+void set_sent_once(CURL* easy, bool& sent) {
+  curl_easy_setopt(easy, CURLOPT_PREREQDATA, static_cast<void*>(&sent));
+  curl_prereq_callback before_request = [](void* data, char*, char*, int, int) {
+    return std::exchange(*static_cast<bool*>(data), true) ? CURL_PREREQFUNC_ABORT
+                                                          : CURL_PREREQFUNC_OK;
+  };
+  curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, before_request);
+}
+
 call_failed failure_of_curl(CURLcode code) {
   call_failed f;
-  f.detail = curl_easy_strerror(code);
   f.can_pass = true;
+  if (code == CURLE_ABORTED_BY_CALLBACK) // only set_sent_once() does
+    code = CURLE_GOT_NOTHING;
+  f.detail = curl_easy_strerror(code);
   switch (code) {
   case CURLE_COULDNT_RESOLVE_HOST:
   case CURLE_COULDNT_RESOLVE_PROXY:

@@ -19,6 +19,12 @@ std::string certificate_authorities();
 /// answer; no signals.
 void set_outbound_defaults(CURL* easy, const std::string& authorities);
 
+/// libcurl sends a request again, unasked, when a kept connection turns out to be dead: a service
+/// that had read it already would answer (and charge) twice, unannounced (RFC 9110 section 9.2.2).
+/// With this the transfer fails instead, as a connection that was lost. `sent` outlives the
+/// transfer and begins as false.
+void set_sent_once(CURL* easy, bool& sent);
+
 /// Of a transfer without an answer. The detail is libcurl's words for the code, nothing else.
 call_failed failure_of_curl(CURLcode code);
 

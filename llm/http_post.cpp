@@ -72,6 +72,7 @@ public:
     for (auto& line : request_.headers)
       headers_.add(line);
     set_outbound_defaults(easy_, authorities);
+    set_sent_once(easy_, sent_);
     set(CURLOPT_URL, request_.url.c_str());
     set(CURLOPT_HTTPHEADER, headers_.head);
     set(CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request_.body.size()));
@@ -268,6 +269,7 @@ private:
   slist headers_;
   slist connect_to_;
   CURL* easy_;
+  bool sent_ = false;
   std::vector<ip::address> addresses_; // not tried yet, the next at the end
   std::optional<ip::address> pinned_;
   unsigned short port_ = 0;

@@ -56,6 +56,7 @@ public:
     if (!easy_)
       return;
     set_outbound_defaults(easy_, shared_->authorities);
+    set_sent_once(easy_, sent_);
     set(CURLOPT_URL, shared_->url.c_str());
     set(CURLOPT_HTTPHEADER, shared_->headers);
     set(CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(body_.size()));
@@ -253,6 +254,7 @@ private:
       drain_;
   std::weak_ptr<curl_loop> loop_;
   CURL* easy_;
+  bool sent_ = false;
   stream_decoder decoder_;
   std::vector<call_event> events_;
   std::string held_; // the beginning of a body that is no event stream

@@ -193,6 +193,17 @@ TEST_CASE_METHOD(fixture, "a connection is used again, also when the caller has 
   CHECK(upstream.connections() <= 3); // unless it was quicker than the end of the answer
 }
 
+TEST_CASE_METHOD(fixture, "a post is not sent again when a kept connection dies") {
+  REQUIRE(eventually([&] { // until the connection was kept
+    auto before = upstream.connections();
+    run(*plain, to("500"));
+    return upstream.connections() == before;
+  }));
+  auto requests = upstream.requests();
+  CHECK(run(*plain, to("refuse")).code == errc::upstream_unreachable);
+  CHECK(upstream.requests() == requests + 1);
+}
+
 TEST_CASE_METHOD(fixture, "cancelling a post closes its connection and is silent") {
   for (auto destroy : {false, true}) {
     auto before = upstream.requests();
