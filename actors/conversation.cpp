@@ -109,10 +109,8 @@ effects conversation::resume(std::int64_t now) {
         turn.done.push_back({*e->stage, e->text, e->at});
     if (!shown.empty() && shown.back()->kind != event_kind::stage_done)
       turn.stage = shown.back()->stage;
-    if (t.kind == task_kind::external && !turn.done.empty()) {
-      // The service outside has not died: it is waited for as before.
+    if (turn.awaited()) {
       turn.first_attempt = std::max<std::uint32_t>(t.view.attempt, 1);
-      turn.awaited = true;
     } else if (t.started_seq != 0) {
       turn.first_attempt = std::max<std::uint32_t>(t.view.attempt, 1) + 1;
       turn.resumed = true;
@@ -210,12 +208,8 @@ effects conversation::submit(turn_request turn, std::uint64_t promise, std::int6
     run.start_ticket = record(std::move(group), std::move(note), out);
     tell(std::move(e), run.start_ticket, out);
     tell(std::move(started), run.start_ticket, out);
-    // The model thinks while the disk writes; what it says is held back until that is durable. Not
-    // if this may turn out to be the repetition of an earlier request, or is likely to be refused;
-    // and a service outside could call back before anybody knows of the task.
-    if (run.turn.request.once.scope_and_key.empty() && !disk_full_ &&
-        run.turn.request.kind != task_kind::external)
-      begin(out, now);
+    if (run.turn.request.once.scope_and_key.empty()) // else it may repeat an earlier request
+      begin_early(out, now);
     return out;
   }
   note.interrupts = when == on_busy::interrupt && running_;
@@ -264,7 +258,7 @@ void conversation::start_next(effects& out, std::int64_t now) {
   run.log = task_log{run.turn.log_seq, run.turn.log_at};
   waiting_record note{waiting_record::kind::start};
   note.task = run.turn.request.task_id;
-  if (run.turn.awaited) {
+  if (run.turn.awaited()) {
     run.start_ticket = 0;
     begin(out, now);
     return;
@@ -288,7 +282,14 @@ void conversation::start_next(effects& out, std::int64_t now) {
   note.again = group;
   run.start_ticket = record(std::move(group), std::move(note), out);
   tell(std::move(e), run.start_ticket, out);
-  if (!disk_full_ && run.turn.request.kind != task_kind::external)
+  begin_early(out, now);
+}
+
+/// The model thinks while the disk writes; what it says is held back until that is durable. Not if
+/// that is likely to be refused; and a service outside could call back before anybody knows of the
+/// task.
+void conversation::begin_early(effects& out, std::int64_t now) {
+  if (!disk_full_ && running_->turn.request.kind != task_kind::external)
     begin(out, now);
 }
 

@@ -158,12 +158,13 @@ private:
     std::uint64_t accepted_seq = 0;
     std::uint32_t first_attempt = 1;
     bool resumed = false;                // by a restart: the retry has still to be announced
-    bool awaited = false;                // by a restart: what goes on outside is waited for again
     std::vector<task_order::stage> done; // before a restart
     stage_name stage;                    // that a restart interrupted; may be null
     std::uint64_t log_seq = 0;           // what is logged from now on follows this event
     std::int64_t log_at = 0;
     std::vector<std::uint64_t> cancel_promises; // cancelled before its acceptance was durable
+    /// By a restart: the service outside has not died, and is waited for as before.
+    bool awaited() const { return request.kind == task_kind::external && !done.empty(); }
   };
   /// Those who have called back with what ends the task. Whoever says the same again joins them.
   struct callers {
@@ -230,6 +231,7 @@ private:
   std::uint64_t record(store::fact_group group, waiting_record note, effects& out);
   void start_next(effects& out, std::int64_t now);
   void begin(effects& out, std::int64_t now);
+  void begin_early(effects& out, std::int64_t now);
   bool held_back(const std::string& task, std::function<effects(std::int64_t)> report);
   void started(effects& out, std::int64_t now);
   void stop_running(effects& out);

@@ -225,10 +225,17 @@ void api::send(context& c, visit v) const {
 // -- routes
 // -------------------------------------------------------------------------------------------
 
-void api::turn(context& c, int route) const {
+bool api::json_body(context& c) const {
   auto type = c.request.get("Content-Type");
-  if (!type.empty() && type.substr(0, 16) != "application/json")
-    return refuse(c, {errc::unsupported_media_type, {}, {}, 0});
+  auto good = type.empty() || type.substr(0, 16) == "application/json";
+  if (!good)
+    refuse(c, {errc::unsupported_media_type, {}, {}, 0});
+  return good;
+}
+
+void api::turn(context& c, int route) const {
+  if (!json_body(c))
+    return;
   auto read = route == generate ? generate_async::parse_create(c.request.body)
                                 : chat_sessions::parse_chat(c.request.body);
   if (auto* why = std::get_if<refusal>(&read))

@@ -56,6 +56,8 @@ private:
   bool preflight(context& c) const;
   /// Adds what an answer to a page of another origin says; true if that origin is allowed.
   bool add_cors(const http::request& request, std::vector<http::header>& headers) const;
+  /// Whether the body is JSON, or nothing is said of it; else refuses it.
+  bool json_body(context& c) const;
   void turn(context& c, int route) const;
   void run_pipeline(context& c, int route) const;
   /// Names the turn and its parts, and sends it on; its session and what is said are there.

@@ -11,9 +11,8 @@ void api::run_pipeline(context& c, int route) const {
   auto pipeline = options_.find_pipeline ? options_.find_pipeline(c.id) : nullptr;
   if (!pipeline)
     return refuse(c, {errc::route_not_found, {}, {}, 0});
-  auto type = c.request.get("Content-Type");
-  if (!type.empty() && type.substr(0, 16) != "application/json")
-    return refuse(c, {errc::unsupported_media_type, {}, {}, 0});
+  if (!json_body(c))
+    return;
   auto read = pipeline_stream::parse(*pipeline, c.request.body);
   if (auto* why = std::get_if<refusal>(&read))
     return refuse(c, std::move(*why));

@@ -15,15 +15,12 @@ constexpr stream_shape shape{&plan_callback::encode, nullptr, nullptr};
 } // namespace
 
 void api::plan(context& c, int route) const {
-  auto type = c.request.get("Content-Type");
-  auto json = type.substr(0, 16) == "application/json";
   auto session = query_value(c.request.query, "sessionId");
   visit v;
   switch (route) {
   case plan_stream:
     if (!valid_session_id(session))
-      return refuse(c, {errc::invalid_field, "sessionId",
-                        "must be 1 to 128 characters of A-Z a-z 0-9 _ - . : @", 0});
+      return refuse(c, {errc::invalid_field, "sessionId", session_id_rule, 0});
     if (!read_cursor(c, v))
       return;
     v.what = visit::kind::plan_stream;
@@ -31,8 +28,8 @@ void api::plan(context& c, int route) const {
     v.shape = &shape;
     return send(c, std::move(v));
   case plan_generate: {
-    if (!type.empty() && !json)
-      return refuse(c, {errc::unsupported_media_type, {}, {}, 0});
+    if (!json_body(c))
+      return;
     auto read = plan_callback::parse_generate(c.request.body);
     if (auto* why = std::get_if<refusal>(&read))
       return refuse(c, std::move(*why));
@@ -47,8 +44,8 @@ void api::plan(context& c, int route) const {
   case plan_update: {
     // Without tokens nothing else tells a page of a stranger from the service: pages cannot send
     // JSON across origins unasked.
-    if (!type.empty() && !json)
-      return refuse(c, {errc::unsupported_media_type, {}, {}, 0});
+    if (!json_body(c))
+      return;
     auto read = plan_callback::parse_callback(session, c.request.body);
     if (auto* why = std::get_if<refusal>(&read))
       return refuse(c, std::move(*why));

@@ -19,6 +19,8 @@ struct session_key {
   auto operator<=>(const session_key&) const = default;
 };
 
+/// What is told to whoever breaks it.
+inline constexpr char session_id_rule[] = "must be 1 to 128 characters of A-Z a-z 0-9 _ - . : @";
 /// 1 to 128 characters of `A-Z a-z 0-9 _ - . : @` (contracts/chat-sessions.md).
 bool valid_session_id(std::string_view id) noexcept;
 

@@ -1,5 +1,7 @@
 #include "protocol/violation_text.hpp"
 
+#include "protocol/problem.hpp"
+
 #include <optional>
 #include <utility>
 
@@ -29,11 +31,6 @@ constexpr words whole[] = {
     {"must be an e-mail address", "必须是电子邮件地址"},
     {"must be a URI", "必须是 URI"},
     {"must be a UUID", "必须是 UUID"},
-    {"must be a string", "必须是字符串"},
-    {"must be true or false", "必须是 true 或 false"},
-    {"must be queue, reject or interrupt", "必须是 queue、reject 或 interrupt"},
-    {"must be 1 to 128 characters of A-Z a-z 0-9 _ - . : @",
-     "必须是 1 到 128 个字符，可用 A-Z a-z 0-9 _ - . : @"},
 };
 constexpr words types[] = {
     {"an object", "对象"},
@@ -78,6 +75,10 @@ std::optional<std::string> type_names(std::string_view text) {
 }
 
 std::optional<std::string> in_chinese(std::string_view text) {
+  // What readers of requests say, too.
+  if (auto said = detail_text({errc::invalid_field, {}, std::string{text}, 0}, language::zh);
+      said != text)
+    return said;
   for (auto& [en, zh] : whole)
     if (text == en)
       return std::string{zh};

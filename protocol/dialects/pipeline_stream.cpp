@@ -35,7 +35,7 @@ void read_options(const boost::json::object& o, turn_request& turn,
     if (!v->is_string())
       fault("session_id", "must be a string");
     else if (turn.session.id = v->get_string(); !valid_session_id(turn.session.id))
-      fault("session_id", "must be 1 to 128 characters of A-Z a-z 0-9 _ - . : @");
+      fault("session_id", session_id_rule);
   }
   if (auto* v = member(o, "on_busy")) {
     auto name = v->is_string() ? std::string_view{v->get_string()} : std::string_view{};

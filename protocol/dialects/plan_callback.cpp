@@ -117,7 +117,7 @@ std::optional<refusal> read_session(const bj::object& o, std::string& out) {
   if (auto bad = read_text(o, "sessionId", out))
     return bad;
   if (!valid_session_id(out))
-    return wrong("sessionId", "must be 1 to 128 characters of A-Z a-z 0-9 _ - . : @");
+    return wrong("sessionId", session_id_rule);
   return std::nullopt;
 }
 
@@ -235,7 +235,7 @@ parsed<turn_request> parse_generate(std::string_view body) {
 parsed<callback> parse_callback(std::string_view session, std::string_view body) {
   callback out{std::string{session}, {}};
   if (!session.empty() && !valid_session_id(session))
-    return wrong("sessionId", "must be 1 to 128 characters of A-Z a-z 0-9 _ - . : @");
+    return wrong("sessionId", session_id_rule);
   if (body.size() > max_callback_bytes)
     return refusal{errc::body_too_large, {}, {}, 0};
   bj::object o;

@@ -75,7 +75,7 @@ std::optional<refusal> read_turn_options(const boost::json::object& o, std::stri
   if (auto bad = optional_text(o, session_field, out.session.id))
     return bad;
   if (find(o, session_field) != nullptr && !valid_session_id(out.session.id))
-    return wrong(session_field, "must be 1 to 128 characters of A-Z a-z 0-9 _ - . : @");
+    return wrong(session_field, session_id_rule);
   for (auto [field, to] :
        {std::pair{"model", &out.settings.model}, std::pair{"system_prompt", &out.system_prompt},
         std::pair{"rehearsal", &out.settings.script}})

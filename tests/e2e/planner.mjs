@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process';
 import { createServer, request as call } from 'node:http';
 import { createInterface } from 'node:readline';
 import { startParlor } from './server.mjs';
+import { openStream } from './streams.mjs';
 
 const examples = new URL('../../examples/', import.meta.url).pathname;
 
@@ -58,3 +59,12 @@ export async function startPlanner(env = {}, options = {}) {
   };
   return server;
 }
+
+// -- a page, a start, and a service's callback
+
+export const json = async (answer) => ({ status: answer.status, body: await answer.json() });
+export const stream = (server, id, headers = {}) => openStream(`${server.url}/api/plan/stream?sessionId=${id}`, { headers });
+export const start = async (server, id, request = { topic: 'Rust' }) => json(await server.post('/api/plan/generate', { sessionId: id, request }));
+export const callback = async (url, body) =>
+  json(await fetch(url, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: typeof body === 'string' ? body : JSON.stringify(body) }));
+export const data = (page) => page.events.map((e) => e.data);
