@@ -27,12 +27,14 @@ void answer::fail(std::string why) {
 void answer::take(std::string_view bytes) {
   if (state_ != state::more)
     return fail("bytes after the end");
-  if (has_head_ && !chunked_)
+  if (has_head_ && !chunked_ && !whole_)
     return take_body(bytes);
   in_ += bytes;
   if (!has_head_ && !take_head())
     return;
-  if (chunked_)
+  if (whole_)
+    take_whole();
+  else if (chunked_)
     take_chunked();
 }
 
@@ -41,12 +43,26 @@ bool answer::take_head() {
   if (end == in_.npos)
     return false;
   auto head = in_.substr(0, end + 2);
-  if (!head.starts_with("HTTP/1.1 200 ")) {
+  refused_ = whole_ && (head.starts_with("HTTP/1.1 429 ") || head.starts_with("HTTP/1.1 503 "));
+  if (!refused_ && !head.starts_with("HTTP/1.1 200 ")) {
     fail("status: " + in_.substr(0, 400));
     return false;
   }
   std::transform(head.begin(), head.end(), head.begin(),
                  [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+  if (whole_) {
+    auto mark = std::string_view{"\r\ncontent-length: "};
+    auto at = head.find(mark);
+    if (at == head.npos) {
+      fail("no length");
+      return false;
+    }
+    std::from_chars(head.data() + at + mark.size(), head.data() + head.size(), length_);
+    keep_ = head.find("\r\nconnection: close\r\n") == head.npos;
+    has_head_ = true;
+    in_.erase(0, end + 4);
+    return true;
+  }
   if (head.find("\r\ncontent-type: text/event-stream") == head.npos) {
     fail("not an event stream");
     return false;
@@ -61,6 +77,28 @@ bool answer::take_head() {
     take_body(rest);
   }
   return true;
+}
+
+void answer::take_whole() {
+  if (in_.size() < length_)
+    return;
+  if (in_.size() > length_)
+    return fail("bytes after the end");
+  if (refused_) {
+    state_ = state::refused;
+    return;
+  }
+  if (wire_ == wire::accept) {
+    if (!in_.starts_with(R"({"success":true,)") || quoted_after(in_, R"("taskId":")").empty())
+      return fail(in_.substr(0, 200));
+    state_ = state::complete;
+    return;
+  }
+  take_text(quoted_after(in_, wire_ == wire::parlor ? R"("response":")" : R"("content":")"));
+  counted_ = in_.find(R"("completion_tokens":)" + std::to_string(seen_.size()) + ",") != in_.npos;
+  stopped_ = quoted_after(in_, R"("finish_reason":")") == "stop";
+  done_ = true;
+  close();
 }
 
 void answer::take_chunked() {
@@ -185,7 +223,7 @@ void answer::take_token() {
 }
 
 answer::state answer::end() {
-  if (state_ == state::more && has_head_ && !chunked_)
+  if (state_ == state::more && has_head_ && !chunked_ && !whole_)
     close();
   if (state_ == state::more)
     fail("the connection ended early");
@@ -207,6 +245,8 @@ void answer::close() {
 }
 
 void answer::count(faults& f) const {
+  if (state_ == state::refused || (wire_ == wire::accept && state_ == state::complete))
+    return;
   f.lost += static_cast<std::uint64_t>(std::count(seen_.begin(), seen_.end(), false));
   f.repeated += repeated_;
   f.late += late_;

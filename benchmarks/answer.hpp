@@ -1,7 +1,8 @@
 #pragma once
 // Reads one streamed answer and proves its content: every token of the plan, in order, none twice,
-// none of another stream, and a proper end. Speaks both wires: an OpenAI service's and that of
-// Parlor's POST /api/chat/stream.
+// none of another stream, and a proper end. Speaks an OpenAI service's wire and those of Parlor's
+// POST /api/chat/stream, POST /api/chat (a whole answer) and POST /api/generate-async (a promise of
+// one, which has no tokens).
 //
 // Owner: one request of the load generator. Thread: one.
 
@@ -14,7 +15,7 @@
 
 namespace bench {
 
-enum class wire { openai, parlor };
+enum class wire { openai, parlor, accept };
 
 /// What was wrong with tokens, over all streams.
 struct faults {
@@ -28,10 +29,11 @@ struct faults {
 
 class answer {
 public:
-  enum class state { more, complete, broken };
+  enum class state { more, complete, refused, broken }; // refused: 429 or 503, by a whole answer
 
-  answer(wire w, std::uint64_t stream, std::uint32_t tokens)
-      : wire_{w}, stream_{stream}, seen_(tokens, false) {}
+  /// `whole`: one JSON document is expected, not a stream.
+  answer(wire w, std::uint64_t stream, std::uint32_t tokens, bool whole = false)
+      : wire_{w}, stream_{stream}, whole_{whole}, seen_(tokens, false) {}
 
   /// Takes the bytes that came next. `on_token(number, stamp)` is called for each whole token.
   template <class OnToken>
@@ -50,7 +52,7 @@ public:
   void count(faults& f) const;
 
   /// Whether the connection can take another request.
-  bool reusable() const { return state_ == state::complete && keep_; }
+  bool reusable() const { return (state_ == state::complete || state_ == state::refused) && keep_; }
   const std::string& why() const { return why_; }
 
 private:
@@ -61,6 +63,7 @@ private:
 
   void take(std::string_view bytes);
   bool take_head();
+  void take_whole();
   void take_body(std::string_view bytes);
   void take_chunked();
   void take_events();
@@ -72,6 +75,8 @@ private:
 
   wire wire_;
   std::uint64_t stream_;
+  bool whole_;
+  std::size_t length_ = 0; // of a whole answer
   std::vector<bool> seen_;
   state state_ = state::more;
   std::string in_;   // the head, then chunks that are not whole
@@ -86,6 +91,7 @@ private:
   std::uint32_t next_ = 0;
   std::uint64_t repeated_ = 0, late_ = 0, foreign_ = 0;
   bool started_ = false, stopped_ = false, counted_ = false, done_ = false;
+  bool refused_ = false; // says the head
   std::string why_;
 };
 

@@ -120,3 +120,57 @@ TEST_CASE("an answer that does not end as it should is broken", "[bench]") {
   CHECK(broken(wire::openai, openai_answer(true, true, false)));
   CHECK(broken(wire::openai, "HTTP/1.1 429 Too Many Requests\r\n\r\n"));
 }
+
+namespace {
+
+std::string whole(const std::string& body) {
+  return "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: " +
+         std::to_string(body.size()) + "\r\n\r\n" + body;
+}
+
+} // namespace
+
+TEST_CASE("a whole answer is read from one document", "[answer]") {
+  auto text =
+      whole(R"({"response":"7.0.5 7.1.5 ","usage":{"prompt_tokens":3,"completion_tokens":2,)"
+            R"("total_tokens":5},"finish_reason":"stop"})");
+  for (std::size_t cut = 1; cut < text.size(); ++cut) {
+    bench::answer a{bench::wire::parlor, 7, 2, true};
+    int tokens = 0;
+    auto count = [&](std::uint32_t, std::int64_t) { ++tokens; };
+    CHECK(a.feed(text.substr(0, cut), count) == bench::answer::state::more);
+    CHECK(a.feed(text.substr(cut), count) == bench::answer::state::complete);
+    CHECK(tokens == 2);
+    CHECK(a.reusable());
+  }
+}
+
+TEST_CASE("a whole answer that lacks a token, or its end, is noticed", "[answer]") {
+  auto ignore = [](std::uint32_t, std::int64_t) {};
+  bench::faults f;
+  bench::answer lacks{bench::wire::openai, 7, 2, true};
+  lacks.feed(whole(R"({"content":"7.0.5 ","usage":{"completion_tokens":2,"x":1},)"
+                   R"("finish_reason":"stop"})"),
+             ignore);
+  lacks.count(f);
+  CHECK(f.lost == 1);
+  bench::answer ends{bench::wire::openai, 7, 1, true};
+  CHECK(ends.feed(whole(R"({"content":"7.0.5 "})"), ignore) == bench::answer::state::broken);
+  bench::answer early{bench::wire::openai, 7, 1, true};
+  auto text = whole("{}");
+  CHECK(early.feed(text.substr(0, text.size() - 1), ignore) == bench::answer::state::more);
+  CHECK(early.end() == bench::answer::state::broken);
+}
+
+TEST_CASE("a refusal is neither an answer nor a fault", "[answer]") {
+  bench::answer a{bench::wire::parlor, 7, 2, true};
+  CHECK(a.feed("HTTP/1.1 429 Too Many Requests\r\nContent-Length: 2\r\n\r\n{}",
+               [](std::uint32_t, std::int64_t) {}) == bench::answer::state::refused);
+  bench::faults f;
+  a.count(f);
+  CHECK(f.total() == 0);
+  CHECK(a.reusable());
+  bench::answer stream{bench::wire::parlor, 7, 2};
+  CHECK(stream.feed("HTTP/1.1 429 Too Many Requests\r\nContent-Length: 2\r\n\r\n{}",
+                    [](std::uint32_t, std::int64_t) {}) == bench::answer::state::broken);
+}

@@ -3,49 +3,35 @@
 //   node benchmarks/clients.mjs [sockets|callbacks] [COUNT] [--write]
 //
 // Needs the packages of tests/e2e (./dev test brings them). The clients are on the core that the server is not on, where there
-// are two. Every client checks what it is told. --write puts the figures into benchmarks/README.md.
+// are two. Every client checks what it is told. --write puts the figures into benchmarks/README.md. PARLOR_BIN names the program.
 import { strict as assert } from 'node:assert';
-import { spawn, spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { Agent, createServer, request } from 'node:http';
 import { createRequire } from 'node:module';
-import { createServer as freePort } from 'node:net';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
+import { startParlor } from '../tests/e2e/server.mjs';
 
 const root = new URL('..', import.meta.url).pathname;
 const { WebSocket } = createRequire(join(root, 'tests/e2e/'))('ws');
-const build = process.env.BENCH_BUILD ?? join(root, 'build/release');
 const pinned = cpus().length > 1;
+process.env.TMPDIR = join(root, 'build'); // the store: on a disk, not in memory as /tmp may be
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 
 async function startServer(env) {
-  const dir = mkdtempSync(join(build, 'bench.'));
-  const port = await new Promise((done) => {
-    const s = freePort().listen(0, '127.0.0.1', () => {
-      const { port } = s.address();
-      s.close(() => done(port));
-    });
-  });
-  writeFileSync(join(dir, 'parlor.toml'), '[[provider]]\nname = "rehearsal"\nkind = "rehearsal"\nconcurrency = 100000\n[[model]]\nname = "rehearsal"\n');
-  const program = [join(build, 'parlor'), 'serve'];
-  const words = pinned ? ['taskset', '-c', '0', ...program] : program;
-  const child = spawn(words[0], words.slice(1), {
-    env: {
-      PATH: process.env.PATH, PARLOR_SERVER_LISTEN: `127.0.0.1:${port}`, PARLOR_SERVER_THREADS: '1', PARLOR_SERVER_MAX_CONNECTIONS: '20000',
-      PARLOR_STORE_PATH: join(dir, 'parlor.db'), PARLOR_LOG_LEVEL: 'error', PARLOR_CONFIG: join(dir, 'parlor.toml'), ...env,
-    },
-    stdio: ['ignore', 'ignore', 'inherit'],
-  });
-  const url = `http://127.0.0.1:${port}`;
-  while (!(await fetch(`${url}/readyz`).then((r) => r.ok, () => false))) await pause(20);
-  const proc = (name) => readFileSync(`/proc/${child.pid}/${name}`, 'utf8');
+  const config = '[[provider]]\nname = "rehearsal"\nkind = "rehearsal"\nconcurrency = 100000\n[[model]]\nname = "rehearsal"\n';
+  const server = await startParlor(
+    { PARLOR_SERVER_THREADS: '1', PARLOR_SERVER_MAX_CONNECTIONS: '20000', PARLOR_LOG_LEVEL: 'error', ...env },
+    { config, inside: pinned ? ['taskset', '-c', '0'] : [] },
+  );
+  const proc = (name) => readFileSync(`/proc/${server.process.pid}/${name}`, 'utf8');
   return {
-    url, port,
+    url: server.url, port: server.port,
     rss: () => Number(/^VmRSS:\s+(\d+)/m.exec(proc('status'))[1]) * 1024,
     cpu: () => proc('stat').split(') ')[1].split(' ').slice(11, 13).reduce((a, t) => a + Number(t) * 10_000, 0), // µs
-    stop: () => new Promise((done) => child.once('exit', done).kill('SIGKILL') && 0).finally(() => rmSync(dir, { recursive: true })),
+    stop: () => server.stop('SIGKILL').then(server.remove),
   };
 }
 

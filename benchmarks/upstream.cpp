@@ -159,8 +159,8 @@ private:
     std::string model{text_after(body, R"("model":")", "\"")};
     auto asked = parse_plan(model);
     auto mark = body.rfind(stream_mark);
-    auto known = head.starts_with("POST /v1/chat/completions ") && asked && mark != body.npos &&
-                 body.find(R"("stream":true)") != body.npos;
+    auto known = head.starts_with("POST /v1/chat/completions ") && asked && mark != body.npos;
+    auto whole = body.find(R"("stream":true)") == body.npos;
     if (known)
       c.stream = std::strtoull(body.data() + mark + stream_mark.size(), nullptr, 10);
     c.closing = head.find("\r\nConnection: close\r\n") != head.npos;
@@ -168,7 +168,10 @@ private:
     if (!known)
       return write(c, "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\n"
                       "Content-Length: 34\r\n\r\n{\"error\":{\"code\":\"no_bench_plan\"}}\n");
-    begin(c, *asked, model);
+    if (whole)
+      say_whole(c, *asked, model);
+    else
+      begin(c, *asked, model);
   }
 
   static std::string_view text_after(std::string_view in, std::string_view mark,
@@ -178,6 +181,29 @@ private:
       return {};
     in.remove_prefix(at + mark.size());
     return in.substr(0, in.find(until));
+  }
+
+  // All tokens at once, in one document, whatever pace was asked for.
+  void say_whole(connection& c, const plan& asked, const std::string& model) {
+    std::string text;
+    auto stamp = std::to_string(now_ns());
+    for (std::uint32_t n = 0; n < asked.tokens; ++n)
+      text += std::to_string(c.stream) + '.' + std::to_string(n) + '.' + stamp + ' ';
+    auto n = std::to_string(asked.tokens);
+    auto body =
+        R"({"id":"chatcmpl-bench","object":"chat.completion","created":1700000000,"model":")" +
+        model + R"(","choices":[{"index":0,"message":{"role":"assistant","content":")" + text +
+        R"("},"logprobs":null,"finish_reason":"stop"}],"usage":{"prompt_tokens":3,)"
+        R"("completion_tokens":)" +
+        n + R"(,"total_tokens":)" + std::to_string(asked.tokens + 3) + "}}\n";
+    std::string out = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n";
+    if (c.closing)
+      out += "Connection: close\r\n";
+    write(c, out + "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body);
+    if (c.closing && c.out.empty())
+      lose(c);
+    else if (!c.broken && !c.in.empty())
+      take_request(c);
   }
 
   void begin(connection& c, const plan& asked, const std::string& model) {
