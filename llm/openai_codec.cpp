@@ -61,6 +61,29 @@ std::optional<usage> usage_of(const bj::object& chunk) {
   return usage{prompt.value_or(0), completion.value_or(0), prompt && completion};
 }
 
+// The text of a chunk that says nothing else; null: it says more, or less.
+const bj::string* only_text(const bj::object& chunk) {
+  auto* list = member(chunk, "choices");
+  if (!list || !list->is_array() || list->get_array().size() != 1 || usage_of(chunk) ||
+      member(chunk, "error"))
+    return nullptr;
+  auto* choice = list->get_array()[0].if_object();
+  auto* d = choice ? member(*choice, "delta") : nullptr;
+  if (!d || !d->is_object() || count_member(*choice, "index").value_or(0) != 0 ||
+      !text_member(*choice, "finish_reason").empty() || member(d->get_object(), "tool_calls"))
+    return nullptr;
+  auto* text = member(d->get_object(), "content");
+  return text ? text->if_string() : nullptr;
+}
+
+bool says_only(std::string_view data, std::string_view text) {
+  bj::error_code ec;
+  auto doc = parse_lenient(data, ec);
+  auto* chunk = ec ? nullptr : doc.if_object();
+  auto* found = chunk ? only_text(*chunk) : nullptr;
+  return found && std::string_view{*found} == text;
+}
+
 // A provider's error code, if it is a plain word: the message itself may quote the prompt or the
 // key.
 std::string safe_word(const bj::object& error) {
@@ -202,6 +225,12 @@ void stream_decoder::event(std::string_view data, std::vector<call_event>& out) 
     return finish(out);
   if (data.find_first_not_of(" \t") == data.npos)
     return; // an empty event keeps some proxies awake
+  if (finish_reason_.empty())
+    if (auto text = memo_.match(data)) {
+      if (!text->empty())
+        out.push_back(call_delta{std::string{*text}});
+      return;
+    }
   bj::error_code ec;
   // A chunk lives for a moment: its values are taken from the stack and given back all at once.
   unsigned char room[4096];
@@ -220,6 +249,8 @@ void stream_decoder::event(std::string_view data, std::vector<call_event>& out) 
   }
   if (model_.empty())
     model_ = text_member(*chunk, "model").substr(0, 200);
+  if (auto* text = only_text(*chunk))
+    memo_.learn(data, *text, says_only);
   auto* list = member(*chunk, "choices");
   if (!list || !list->is_array())
     return;

@@ -2,6 +2,7 @@
 // The wire format of OpenAI-compatible chat completion services, both ways. Pure: no sockets, no
 // clock but the one given. Thread: any; a decoder belongs to one call.
 
+#include "llm/delta_memo.hpp"
 #include "llm/provider.hpp"
 #include "protocol/sse.hpp"
 
@@ -56,6 +57,7 @@ private:
 
   sse::decoder sse_;
   std::vector<sse::frame> frames_; // kept for its memory
+  delta_memo memo_;
   std::size_t bytes_ = 0;
   std::string finish_reason_; // seen; the outcome waits for the usage that may follow it
   std::string model_;

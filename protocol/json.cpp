@@ -3,7 +3,9 @@
 #include <boost/json.hpp>
 
 #include <algorithm>
+#include <cstdint>
 #include <cstdio>
+#include <cstring>
 #include <ctime>
 #include <set>
 #include <vector>
@@ -114,9 +116,38 @@ struct scanner {
 };
 
 std::string plain_key(std::string_view quoted_key) {
+  if (quoted_key.size() >= 2 && quoted_key.find('\\') == quoted_key.npos)
+    return std::string{quoted_key.substr(1, quoted_key.size() - 2)};
   boost::system::error_code error;
   auto v = boost::json::parse({quoted_key.data(), quoted_key.size()}, error);
   return error || !v.is_string() ? std::string{} : std::string{v.get_string()};
+}
+
+/// How much of the text goes into a JSON string as it is. Eight bytes at a time where they are
+/// ASCII: this is done for every piece that anybody is told.
+std::size_t plain_run(std::string_view text) {
+  constexpr std::uint64_t ones = 0x0101010101010101, tops = ones << 7;
+  // A byte of `w` is zero exactly if the lowest byte of these that has its top bit set is that one.
+  auto zero = [](std::uint64_t w) { return (w - ones) & ~w; };
+  std::size_t at = 0;
+  while (at < text.size()) {
+    if (std::uint64_t w = 0; text.size() - at >= sizeof w) {
+      std::memcpy(&w, text.data() + at, sizeof w);
+      auto low = (w - ones * 0x20) & ~w; // below 0x20, as long as no top bit is set
+      if (((w | low | zero(w ^ ones * '"') | zero(w ^ ones * '\\') | zero(w ^ ones * 0x7f)) &
+           tops) == 0) {
+        at += sizeof w;
+        continue;
+      }
+    }
+    auto c = static_cast<unsigned char>(text[at]);
+    auto n = c < 0x80 ? std::size_t{c >= 0x20 && c != '"' && c != '\\' && c != 0x7f}
+                      : sequence(text.substr(at));
+    if (n == 0)
+      break;
+    at += n;
+  }
+  return at;
 }
 
 bool has_duplicates(std::string_view text, int levels) {
@@ -145,27 +176,16 @@ bool valid_utf8(std::string_view text) noexcept {
 void append_quoted(std::string& out, std::string_view text) {
   out.reserve(out.size() + text.size() + 2);
   out += '"';
-  auto plain = [](char c) {
-    return static_cast<unsigned char>(c) - 0x20U < 0x5fU && c != '"' && c != '\\';
-  };
   while (!text.empty()) {
-    auto run =
-        static_cast<std::size_t>(std::find_if_not(text.begin(), text.end(), plain) - text.begin());
-    if (run > 0) { // most of a text needs nothing
-      out += text.substr(0, run);
-      text.remove_prefix(run);
+    if (auto n = plain_run(text); n > 0) { // most of a text needs nothing
+      out += text.substr(0, n);
+      text.remove_prefix(n);
       continue;
     }
     auto c = static_cast<unsigned char>(text.front());
-    if (c >= 0x80) {
-      auto n = sequence(text);
-      if (n == 0) {
-        out += "\xef\xbf\xbd";
-        text.remove_prefix(1);
-      } else {
-        out += text.substr(0, n);
-        text.remove_prefix(n);
-      }
+    if (c >= 0x80) { // no UTF-8
+      out += "\xef\xbf\xbd";
+      text.remove_prefix(1);
       continue;
     }
     text.remove_prefix(1);

@@ -53,6 +53,20 @@ TEST_CASE("text is quoted without losing or forging anything") {
   CHECK_FALSE(json::only_document("see {\"a\":1}"));
 }
 
+TEST_CASE("every byte is quoted the same at every place of a text") {
+  const std::string around = "abcdefghijklmnopqrstuvwxy你";
+  for (int c = 0; c < 256; ++c) {
+    std::string one(1, static_cast<char>(c));
+    auto alone = json::quoted(one);
+    for (std::size_t at = 0; at <= 25; ++at) {
+      auto expected = json::quoted(around.substr(0, at));
+      expected.pop_back();
+      expected += alone.substr(1, alone.size() - 2) + around.substr(at) + '"';
+      CHECK(json::quoted(around.substr(0, at) + one + around.substr(at)) == expected);
+    }
+  }
+}
+
 TEST_CASE("a task's log gives its events back") {
   auto header = std::make_shared<task_header>(task_header{"t", "s", "m", 1000});
   task_log log{5, 1000};
