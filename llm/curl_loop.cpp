@@ -152,6 +152,9 @@ void curl_loop::wait(const std::shared_ptr<watch>& w, bool reading) {
 void curl_loop::act(curl_socket_t fd, int events) {
   int running = 0;
   curl_multi_socket_action(multi_, fd, events, &running);
+  for (auto& t : unsettled_)
+    t->settle();
+  unsettled_.clear();
   collect();
 }
 

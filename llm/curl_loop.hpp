@@ -16,6 +16,8 @@
 #include <cstddef>
 #include <memory>
 #include <unordered_map>
+#include <utility>
+#include <vector>
 
 namespace parlor::llm {
 
@@ -27,6 +29,8 @@ public:
   virtual CURL* easy() const noexcept = 0;
   /// It is over, on the strand; the handle is no longer in the loop.
   virtual void done(CURLcode result) = 0;
+  /// All that could be read for now has been, on the strand; if settle_later() was called.
+  virtual void settle() {}
 };
 
 class curl_loop : public std::enable_shared_from_this<curl_loop> {
@@ -46,6 +50,8 @@ public:
   /// On the strand; closes the connection if the answer is not complete. `done` is not called.
   /// Nothing happens to a transfer that is over already.
   void remove(const transfer& t);
+  /// From one of libcurl's callbacks.
+  void settle_later(std::shared_ptr<transfer> t) { unsettled_.push_back(std::move(t)); }
 
 private:
   struct watch;
@@ -64,6 +70,7 @@ private:
   CURLM* multi_ = nullptr;
   std::unordered_map<curl_socket_t, std::shared_ptr<watch>> watches_;
   std::unordered_map<CURL*, std::shared_ptr<transfer>> transfers_;
+  std::vector<std::shared_ptr<transfer>> unsettled_;
 };
 
 } // namespace parlor::llm

@@ -74,6 +74,11 @@ public:
 
   CURL* easy() const noexcept override { return easy_; }
 
+  void settle() override {
+    unsettled_ = false;
+    pass_on(events_);
+  }
+
   void begin(const std::shared_ptr<curl_loop>& loop) {
     loop_ = loop;
     if (cancelled_)
@@ -225,11 +230,19 @@ private:
       return !too_long_;
     }
     decoder_.feed(bytes, events_);
-    bool complete = !events_.empty() && std::holds_alternative<call_finished>(events_.back());
+    if (!decoder_.over()) { // libcurl gives each HTTP chunk alone
+      auto loop = unsettled_ ? nullptr : loop_.lock();
+      if (loop) {
+        unsettled_ = true;
+        loop->settle_later(shared_from_this());
+      }
+      return true;
+    }
+    bool complete = std::holds_alternative<call_finished>(events_.back());
     if (complete)
       drain();
     pass_on(events_);
-    return complete || !over_;
+    return complete;
   }
 
   // The answer is there; the end of its HTTP message usually follows at once, and then the
@@ -255,6 +268,7 @@ private:
   std::weak_ptr<curl_loop> loop_;
   CURL* easy_;
   bool sent_ = false;
+  bool unsettled_ = false; // events_ waits for the end of what can be read now
   stream_decoder decoder_;
   std::vector<call_event> events_;
   std::string held_; // the beginning of a body that is no event stream

@@ -49,12 +49,13 @@ public:
                                  std::holds_alternative<llm::call_failed>(events.back()));
     });
   }
-  bool deltas(std::size_t n) {
-    return wait([n](auto& events) {
-      std::size_t seen = 0;
+  bool says(std::string_view expected) {
+    return wait([expected](auto& events) {
+      std::string text;
       for (auto& e : events)
-        seen += std::holds_alternative<llm::call_delta>(e);
-      return seen >= n;
+        if (auto* d = std::get_if<llm::call_delta>(&e))
+          text += d->text;
+      return text == expected;
     });
   }
   std::vector<llm::call_event> events() const {

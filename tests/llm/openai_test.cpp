@@ -5,6 +5,7 @@
 #include "support/catch.hpp"
 #include "support/faulty_upstream.hpp"
 
+#include <algorithm>
 #include <thread>
 
 using namespace parlor;
@@ -127,7 +128,7 @@ TEST_CASE_METHOD(fixture, "U11 cancel reaches the upstream within 50 ms") {
     auto m = model(script);
     auto call = m->start(ask("hi"), c.sink());
     if (script[0] == 'p' || script[0] == 's')
-      REQUIRE(c.deltas(2));
+      REQUIRE(c.says("word1 word2"));
     while (upstream.requests() < n + 1)
       std::this_thread::sleep_for(1ms);
     std::this_thread::sleep_for(20ms);
@@ -145,6 +146,14 @@ TEST_CASE_METHOD(fixture, "U11 cancel reaches the upstream within 50 ms") {
     std::this_thread::sleep_for(1ms);
   call.reset(); // destroying is cancelling
   CHECK(until_aborted(upstream, n + 1) < 50ms);
+}
+
+TEST_CASE_METHOD(fixture, "what has arrived together is one piece") {
+  auto c = run("ok-50"); // 50 HTTP chunks in one write
+  CHECK(c.text().ends_with(" word50"));
+  auto events = c.events();
+  CHECK(std::count_if(events.begin(), events.end(),
+                      [](auto& e) { return std::holds_alternative<call_delta>(e); }) == 1);
 }
 
 TEST_CASE_METHOD(fixture, "many calls at once do not mix") {
