@@ -107,6 +107,8 @@ public:
     if (status() != 200) // whether or not its body came whole
       return end(
           failure_of_status(static_cast<int>(status()), retry_after_, held_, std::time(nullptr)));
+    if (!head_ended_) // for libcurl that is an answer without a body
+      return end({errc::upstream_truncated, true, {}, "cut off in its header", {}});
     if (!opened_)
       return end(result == CURLE_OK || too_long_ ? failure_of_body(content_type(), held_)
                                                  : failure_of_curl(result));
@@ -205,11 +207,15 @@ private:
       end({errc::upstream_too_large, false, {}, "header larger than 64 KiB", {}});
       return false;
     }
-    if (line.starts_with("HTTP/"))
-      retry_after_.clear(); // of an interim answer
+    if (line.starts_with("HTTP/")) { // maybe after an interim answer
+      retry_after_.clear();
+      head_ended_ = false;
+    }
+    auto blank = line == "\r\n" || line == "\n";
+    head_ended_ = head_ended_ || blank;
     if (std::string_view value; header_value(line, "retry-after:", value))
       retry_after_ = value;
-    if ((line == "\r\n" || line == "\n") && status() == 200 && !opened_ &&
+    if (blank && status() == 200 && !opened_ &&
         starts_with_nocase(content_type(), "text/event-stream")) {
       opened_ = true;
       emit(call_opened{});
@@ -275,6 +281,7 @@ private:
   std::string retry_after_;
   std::size_t header_bytes_ = 0;
   std::size_t drained_ = 0;
+  bool head_ended_ = false;
   bool opened_ = false;
   bool too_long_ = false;
   bool over_ = false;
