@@ -7,6 +7,8 @@
 #include "protocol/dialects/chat_sessions.hpp"
 #include "protocol/dialects/generate_async.hpp"
 
+#include <algorithm>
+
 namespace parlor {
 
 edge_stats& stats_of_edges() {
@@ -23,6 +25,14 @@ void edge_state::ask(session_ask_ptr what, const visit_ptr& v,
 }
 
 void edge_state::refuse(const visit& v, const refusal& why) { respond_refusal(v, why); }
+
+bool edge_state::has_room(const visit& v, const session_key& key) {
+  auto all = static_cast<std::size_t>(std::max<std::int64_t>(0, stats_of_edges().watchers));
+  if (all < options.max_streams && options.counts->of(key) < options.max_session_streams)
+    return true;
+  refuse(v, {errc::too_many_streams, {}, {}, 5});
+  return false;
+}
 
 // -- requests
 // -----------------------------------------------------------------------------------------
@@ -82,6 +92,8 @@ void edge_state::submit(const visit_ptr& v) {
   a->what = session_ask::kind::submit;
   a->key = v->turn.session;
   a->turn = v->turn;
+  if (watched && !has_room(*v, a->key))
+    return;
   std::uint64_t id = 0;
   if (watched) {
     a->listener = caf::actor_cast<listener_actor>(edge_actor{self});
@@ -149,6 +161,8 @@ edge_actor::behavior_type edge(edge_actor::stateful_pointer<edge_state> self,
       observed(actor_kind::edge, self,
                [self](const socket_alarm& a) { self->state.on_alarm(a.watcher); }),
       observed(actor_kind::edge, self, [self](const age_streams&) { self->state.age(); }),
+      observed(actor_kind::edge, self,
+               [self](const end_streams&) { self->state.end_streams_with_word(); }),
       observed(actor_kind::edge, self,
                [self](const count_plans&) {
                  self->state.count_plans([] {});

@@ -16,10 +16,35 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <unordered_map>
 #include <unordered_set>
 
 namespace parlor {
+
+/// How many watch each session, at all edges: streams of one task are not where those of its
+/// session are. Any thread.
+class watcher_counts {
+public:
+  std::size_t of(const session_key& key) const {
+    std::lock_guard lock{mutex_};
+    auto i = by_session_.find(key);
+    return i == by_session_.end() ? 0 : i->second;
+  }
+  void add(const session_key& key) {
+    std::lock_guard lock{mutex_};
+    ++by_session_[key];
+  }
+  void remove(const session_key& key) {
+    std::lock_guard lock{mutex_};
+    if (auto i = by_session_.find(key); i != by_session_.end() && --i->second == 0)
+      by_session_.erase(i);
+  }
+
+private:
+  mutable std::mutex mutex_;
+  std::unordered_map<session_key, std::size_t> by_session_;
+};
 
 struct edge_options {
   std::string epoch;
@@ -32,6 +57,10 @@ struct edge_options {
       callback_url;
   std::chrono::milliseconds stream_lifetime = std::chrono::minutes{30}; // of a page's stream
   bool counts_plans = false;                                            // one of the edges does
+  // Who watches: streams, WebSockets, and answers that wait for the end of a turn.
+  std::size_t max_streams = 9'000;         // at all edges
+  std::size_t max_session_streams = 1'024; // of one session, at all edges
+  std::shared_ptr<watcher_counts> counts = std::make_shared<watcher_counts>();
   std::size_t max_catch_up = 4 * 1024 * 1024; // bytes a slow watcher may be behind before it is cut
   socket_options sockets;
 };
@@ -105,6 +134,7 @@ struct edge_state {
   void plan_stats(const visit_ptr& v);
   void count_plans(std::function<void()> then);
   void age();
+  void end_streams_with_word();
   void on_event(const published& p);
   void give(watcher& w, const event_ptr& e, http::chunk block);
   void answer_json(watcher& w, const event& last);
@@ -116,6 +146,8 @@ struct edge_state {
   void end(std::uint64_t id, bool close);
   void unwatch(const session_key& key);
   void refuse(const visit& v, const refusal& why);
+  /// Whether there is room for one more who watches that session; if not, it has been refused.
+  bool has_room(const visit& v, const session_key& key);
   void news(const exchange_news& n);
   watcher& add(const visit_ptr& v, std::shared_ptr<http::outbox> out, session_key key,
                std::string task);

@@ -18,6 +18,8 @@ namespace parlor {
 void edge_state::plan_register(const visit_ptr& v) {
   if (options.draining())
     return refuse(*v, {errc::draining, {}, {}, 5});
+  if (!has_room(*v, v->key)) // before it begins
+    return;
   auto a = std::make_shared<session_ask>();
   a->what = session_ask::kind::open;
   a->key = v->key;

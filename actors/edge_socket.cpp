@@ -35,6 +35,8 @@ constexpr std::size_t page_size = 512 * 1024;
 void edge_state::open_socket(const visit_ptr& v) {
   if (options.draining())
     return refuse(*v, {errc::draining, {}, {}, 5});
+  if (!has_room(*v, v->key))
+    return;
   auto wire = options.sockets.wire;
   wire.max_message = learning_ws::max_frame(options.sockets.limits);
   wire.protocol = v->protocol;
@@ -74,6 +76,7 @@ void edge_state::caught_up(watcher& w, const session_answer& a) {
   w.live = w.behind = false;
   if (a.why.code == errc::session_not_found) { // it comes to be with the first turn
     s.unborn = true;
+    w.behind = s.at != socket_state::phase::joining; // or it has gone, and how is still to be told
     s.at = socket_state::phase::going;
     s.resuming = false;
     if (rewound)

@@ -5,6 +5,7 @@
 #include "actors/ask.hpp"
 #include "actors/edge_answers.hpp"
 #include "actors/replay.hpp"
+#include "protocol/sse.hpp"
 
 namespace parlor {
 
@@ -17,6 +18,7 @@ watcher& edge_state::add(const visit_ptr& v, std::shared_ptr<http::outbox> out, 
   w.out = std::move(out);
   w.key = key;
   w.task = std::move(task);
+  options.counts->add(key);
   by_session[std::move(key)].insert(id);
   stats_of_edges().watchers.fetch_add(1, std::memory_order_relaxed);
   if (v->what == visit::kind::plan_stream)
@@ -28,6 +30,8 @@ watcher& edge_state::add(const visit_ptr& v, std::shared_ptr<http::outbox> out, 
 
 void edge_state::watch(const visit_ptr& v, session_key key, std::string task,
                        std::optional<cursor> after, bool fresh, int looks) {
+  if (!has_room(*v, key))
+    return;
   auto& w = add(v, v->exchange, std::move(key), std::move(task));
   w.fresh = fresh;
   w.looks = looks;
@@ -236,12 +240,40 @@ void edge_state::catch_up(watcher& w, http::chunk held) {
       });
 }
 
+namespace {
+
+/// When that watcher should come back: within three seconds of each other, evenly spread.
+std::uint32_t back_after_ms(std::uint64_t id) {
+  return static_cast<std::uint32_t>(1'000 + id * 1'853 % 3'000); // 3000 divided by the golden ratio
+}
+
+} // namespace
+
+/// Orderly ends; nothing is lost by them, for whoever comes back to the next server is told the
+/// rest.
+void edge_state::end_streams_with_word() {
+  std::vector<std::uint64_t> ids;
+  for (auto& [id, w] : watchers)
+    ids.push_back(id);
+  for (auto id : ids) {
+    auto& w = watchers.at(id);
+    if (w.socket)
+      continue; // the HTTP server tells it, by the code it closes it with
+    if (!w.open)
+      refuse(*w.visit, {w.listening ? errc::interrupted : errc::draining, {}, {}, 5});
+    else if (w.visit->shape->takes_retry)
+      w.out->push(as_chunk(sse::come_back(back_after_ms(id))));
+    end(id, true);
+  }
+}
+
 void edge_state::end(std::uint64_t id, bool close) {
   auto i = watchers.find(id);
   if (i == watchers.end())
     return;
   auto w = std::move(i->second);
   watchers.erase(i);
+  options.counts->remove(w.key);
   stats_of_edges().watchers.fetch_sub(1, std::memory_order_relaxed);
   if (w.visit->what == visit::kind::plan_stream)
     stats_of_edges().plan_pages.fetch_sub(1, std::memory_order_relaxed);

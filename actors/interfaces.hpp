@@ -64,6 +64,7 @@ using edge_actor = listener_actor::extend<caf::reacts_to<visit_ptr>,      // a r
                                           caf::reacts_to<socket_alarm>,   // own: is it time for a
                                                                           // sign of life?
                                           caf::reacts_to<age_streams>,    // own: end the old ones
-                                          caf::reacts_to<count_plans>>;   // own: for operators
+                                          caf::reacts_to<count_plans>,    // own: for operators
+                                          caf::reacts_to<end_streams>>;   // the server stops
 
 } // namespace parlor

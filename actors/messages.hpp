@@ -227,6 +227,7 @@ struct visit {
 using visit_ptr = std::shared_ptr<const visit>;
 struct age_streams {}; // some stream may have reached its age
 struct count_plans {}; // for operators
+struct end_streams {}; // the server stops
 struct exchange_news {
   std::uint64_t watcher;
   http::signal what;
@@ -246,6 +247,7 @@ struct socket_alarm {
 
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::age_streams)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::count_plans)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::end_streams)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::published)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::session_lost)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::session_ask_ptr)

@@ -10,9 +10,6 @@
 #include "protocol/dialects/generate_async.hpp"
 #include "protocol/dialects/pipeline_stream.hpp"
 
-#include <boost/url/decode_view.hpp>
-#include <boost/url/params_encoded_view.hpp>
-#include <boost/url/parse_query.hpp>
 #include <openssl/crypto.h>
 #include <openssl/sha.h>
 
@@ -46,6 +43,14 @@ bool is_page(std::string_view text, bool of_sessions) {
   return dot != text.npos && number(text.substr(0, dot)) && number(text.substr(dot + 1));
 }
 
+/// Without regard to case.
+bool same_word(std::string_view a, std::string_view b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](char x, char y) {
+    auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
+    return lower(x) == lower(y);
+  });
+}
+
 /// Does not tell by its time how much of the key was right.
 bool same_key(std::string_view given, std::string_view wanted) {
   auto a = sha256_hex(given), b = sha256_hex(wanted);
@@ -55,26 +60,6 @@ bool same_key(std::string_view given, std::string_view wanted) {
 } // namespace
 
 std::span<const route_name> api_routes() { return routes; }
-
-std::string query_value(std::string_view query, std::string_view name) {
-  auto parsed = boost::urls::parse_query(boost::core::string_view{query.data(), query.size()});
-  if (!parsed)
-    return {};
-  for (auto p : *parsed) {
-    boost::urls::encoding_opts form;
-    form.space_as_plus = true;
-    std::string key;
-    for (char c : boost::urls::decode_view{p.key, form})
-      key += c;
-    if (key != name)
-      continue;
-    std::string value;
-    for (char c : boost::urls::decode_view{p.value, form})
-      value += c;
-    return value;
-  }
-  return {};
-}
 
 api::api(api_options options) : options_{std::move(options)} {
   for (std::size_t i = 0; i < std::size(routes); ++i)
@@ -170,11 +155,16 @@ errc api::stranger(const context& c) const {
   if (!origin.empty() && origin != "http://" + std::string{host} &&
       !listed([&](const std::string& o) { return o == origin; }))
     return errc::forbidden_origin;
+  // An image of a foreign page, for one, is asked for without an Origin; what it would start
+  // counts.
+  if (origin.empty() && c.request.get("Sec-Fetch-Site") == "cross-site" &&
+      c.request.get("Sec-Fetch-Mode") != "navigate")
+    return errc::forbidden_origin;
   auto colon = host.rfind(':');
   auto name = host.substr(0, host.ends_with(']') ? host.size() : colon);
   auto address = name.substr(0, 4) == "127." && // not a name like 127.example.com
                  name.find_first_not_of("0123456789.") == std::string_view::npos;
-  if (host.empty() || address || name == "localhost" || name == "[::1]" ||
+  if (address || same_word(name, "localhost") || name == "[::1]" ||
       listed([&](const std::string& o) { return o.substr(o.find("://") + 3) == host; }))
     return errc::none;
   return errc::forbidden_host;
@@ -225,9 +215,12 @@ void api::send(context& c, visit v) const {
 // -- routes
 // -------------------------------------------------------------------------------------------
 
-bool api::json_body(context& c) const {
+bool api::json_body(context& c, bool trusted) const {
   auto type = c.request.get("Content-Type");
-  auto good = type.empty() || type.substr(0, 16) == "application/json";
+  type = type.substr(0, type.find(';'));
+  type = type.substr(0, type.find_last_not_of(" \t") + 1);
+  // A page of another origin can send a body of no type unasked, but none of this type.
+  auto good = type.empty() ? trusted || !options_.key.empty() : same_word(type, "application/json");
   if (!good)
     refuse(c, {errc::unsupported_media_type, {}, {}, 0});
   return good;

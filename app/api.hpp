@@ -56,8 +56,9 @@ private:
   bool preflight(context& c) const;
   /// Adds what an answer to a page of another origin says; true if that origin is allowed.
   bool add_cors(const http::request& request, std::vector<http::header>& headers) const;
-  /// Whether the body is JSON, or nothing is said of it; else refuses it.
-  bool json_body(context& c) const;
+  /// Whether the body is said to be JSON; else refuses it. Nothing need be said of it where a key
+  /// or, if `trusted`, a token is asked for.
+  bool json_body(context& c, bool trusted = false) const;
   void turn(context& c, int route) const;
   void run_pipeline(context& c, int route) const;
   /// Names the turn and its parts, and sends it on; its session and what is said are there.

@@ -44,7 +44,7 @@ void api::plan(context& c, int route) const {
   case plan_update: {
     // Without tokens nothing else tells a page of a stranger from the service: pages cannot send
     // JSON across origins unasked.
-    if (!json_body(c))
+    if (!json_body(c, options_.signer != nullptr))
       return;
     auto read = plan_callback::parse_callback(session, c.request.body);
     if (auto* why = std::get_if<refusal>(&read))

@@ -236,6 +236,9 @@ int serve(const settings& config) {
     edging.sockets.allow_script = config.rehearsal.allow_script;
     if (world->external)
       edging.callback_url = callback_at;
+    edging.max_streams = config.server.max_streams != 0 ? config.server.max_streams
+                                                        : config.server.max_connections * 9 / 10;
+    edging.max_session_streams = config.session.max_streams;
     edging.stream_lifetime = config.plan.stream_lifetime;
     for (std::size_t i = 0; i < threads; ++i) {
       edging.counts_plans = i == 0 && world->external;
@@ -271,9 +274,16 @@ int serve(const settings& config) {
     serving.port = port;
     serving.max_body = config.server.max_body;
     serving.header_timeout = config.server.header_timeout;
+    serving.body_timeout = config.server.body_timeout;
     serving.idle_timeout = config.server.idle_timeout;
     serving.write_timeout = config.server.write_timeout;
     serving.max_connections = config.server.max_connections;
+    serving.max_connections_per_client = config.server.max_connections_per_client;
+    for (auto& text : config.server.proxies)
+      for (auto& n : http::networks_of(text))
+        serving.many_clients.push_back(n);
+    serving.max_requests = static_cast<std::uint32_t>(config.server.max_requests);
+    serving.max_age = config.server.max_connection_age;
     auto make_web = [&] {
       return std::make_unique<http::server>(
           io, serving,
@@ -351,6 +361,9 @@ int serve(const settings& config) {
                   fact_group_ptr{std::make_shared<const store::fact_group>()})
           .receive([](const recorded_ptr&) {}, [](caf::error&) { /* it is as good as it gets */ });
       std::this_thread::sleep_for(moment);
+      for (auto& e : edges)
+        me->request(e, std::chrono::seconds{5}, end_streams{})
+            .receive([] {}, [](caf::error&) { /* they just end, then */ });
     }
     server->close_all();
     stop_actors();

@@ -108,6 +108,9 @@ void add_streams(metrics_page& p, const http::server_stats* web) {
 void add_http(metrics_page& p, const http::server_stats& web) {
   p.gauge("parlor_http_connections", "Open connections.", number(web.connections_open));
   p.counts("parlor_http_connections_total", "Connections accepted.", number(web.connections_total));
+  p.counts("parlor_http_connections_refused_total",
+           "Connections closed at once: their address has far too many.",
+           number(web.turned_away_total));
   p.counts("parlor_http_requests_total", "Requests that passed the framing gate.",
            number(web.requests_total));
   p.counts("parlor_http_refused_total", "Requests refused before a handler saw them.",

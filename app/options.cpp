@@ -4,6 +4,7 @@
 
 #include "app/address.hpp"
 #include "app/pipeline_file.hpp"
+#include "http/network.hpp"
 #include "protocol/callback_token.hpp"
 
 #include <algorithm>
@@ -41,6 +42,15 @@ std::string public_address(text t) {
   return *base;
 }
 
+std::vector<std::string> networks(text t) {
+  auto items = parse_list(t);
+  for (auto& i : items)
+    if (http::networks_of(i).empty())
+      throw config_error("must be of loopback, private, and addresses like 192.0.2.1 or "
+                         "2001:db8::/32");
+  return items;
+}
+
 // clang-format off
 constexpr option table[] = {
   {"server.listen", string, "127.0.0.1:8080", "", "address and port to listen on; port 0 takes a free one",
@@ -55,6 +65,8 @@ constexpr option table[] = {
    [](settings& s, text t) { s.server.max_body = parse_size(t); }},
   {"server.header_timeout", duration, "10s", "", "for the head of a request to arrive",
    [](settings& s, text t) { s.server.header_timeout = parse_duration(t); }},
+  {"server.body_timeout", duration, "10s", "", "for the body of a request, and a second more for each 16 KiB that has come",
+   [](settings& s, text t) { s.server.body_timeout = positive(t); }},
   {"server.idle_timeout", duration, "75s", "", "an unused connection is kept for this long",
    [](settings& s, text t) { s.server.idle_timeout = parse_duration(t); }},
   {"server.write_timeout", duration, "30s", "", "a client that takes no byte for this long is cut",
@@ -63,6 +75,16 @@ constexpr option table[] = {
    [](settings& s, text t) { s.server.threads = bounded<std::size_t>(t, 0, 1024); }},
   {"server.max_connections", integer, "10000", "", "connections at once; more wait in the kernel",
    [](settings& s, text t) { s.server.max_connections = bounded<std::size_t>(t, 1, million); }},
+  {"server.max_connections_per_client", integer, "64", "", "connections at once from one address (IPv6: /64)",
+   [](settings& s, text t) { s.server.max_connections_per_client = bounded<std::size_t>(t, 1, million); }},
+  {"server.proxies", list, "loopback,private", "", "addresses and networks that connect for many clients: they are not counted",
+   [](settings& s, text t) { s.server.proxies = networks(t); }},
+  {"server.max_requests", integer, "1000", "", "requests on one connection, which is closed then",
+   [](settings& s, text t) { s.server.max_requests = bounded<std::size_t>(t, 1, million * 1000); }},
+  {"server.max_connection_age", duration, "1h", "", "a connection this old is closed after its next answer",
+   [](settings& s, text t) { s.server.max_connection_age = positive(t); }},
+  {"server.max_streams", integer, "0", "", "streams and WebSockets at once; 0 is nine tenths of server.max_connections",
+   [](settings& s, text t) { s.server.max_streams = bounded<std::size_t>(t, 0, million); }},
   {"server.ping_interval", duration, "20s", "", "a WebSocket client silent for this long is asked whether it is there",
    [](settings& s, text t) { s.server.ping_interval = positive(t); }},
   {"store.path", string, "parlor.db", "", "the database file, made when missing",
@@ -73,6 +95,8 @@ constexpr option table[] = {
    [](settings& s, text t) { s.session.memory = parse_duration(t); }},
   {"session.max_turns", integer, "16", "", "turns of one session that may run or wait",
    [](settings& s, text t) { s.session.max_turns = bounded<std::size_t>(t, 1, million); }},
+  {"session.max_streams", integer, "1024", "", "streams and WebSockets that may watch one session",
+   [](settings& s, text t) { s.session.max_streams = bounded<std::size_t>(t, 1, million); }},
   {"session.token_budget", integer, "100000", "", "tokens of history sent to the model with a turn",
    [](settings& s, text t) { s.session.token_budget = bounded<std::uint64_t>(t, 1, million * million); }},
   {"session.recover", string, "retry", "retry|fail", "what becomes of turns a restart found unfinished",
@@ -260,15 +284,22 @@ std::string show_config(const settings& s) {
       {"server.cors_origins", join(s.server.cors_origins)},
       {"server.max_body", format_size(s.server.max_body)},
       {"server.header_timeout", d(s.server.header_timeout)},
+      {"server.body_timeout", d(s.server.body_timeout)},
       {"server.idle_timeout", d(s.server.idle_timeout)},
       {"server.write_timeout", d(s.server.write_timeout)},
       {"server.threads", n(s.server.threads)},
       {"server.max_connections", n(s.server.max_connections)},
+      {"server.max_connections_per_client", n(s.server.max_connections_per_client)},
+      {"server.proxies", join(s.server.proxies)},
+      {"server.max_requests", n(s.server.max_requests)},
+      {"server.max_connection_age", d(s.server.max_connection_age)},
+      {"server.max_streams", n(s.server.max_streams)},
       {"server.ping_interval", d(s.server.ping_interval)},
       {"store.path", s.store.path},
       {"session.idle_expiry", d(s.session.idle_expiry)},
       {"session.memory", d(s.session.memory)},
       {"session.max_turns", n(s.session.max_turns)},
+      {"session.max_streams", n(s.session.max_streams)},
       {"session.token_budget", n(s.session.token_budget)},
       {"session.recover", s.session.recover == recovery::fail ? "fail" : "retry"},
       {"task.connect_timeout", d(s.task.connect_timeout)},

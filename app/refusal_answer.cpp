@@ -55,7 +55,8 @@ bool api::add_cors(const http::request& request, std::vector<http::header>& head
 http::response api::refused(errc code, const http::request& seen) const {
   std::vector<http::header> headers;
   add_cors(seen, headers);
-  return refusal_answer({code, {}, {}, 0}, seen, pick_language(seen.get("Accept-Language")),
+  auto again = code == errc::too_many_connections ? 5U : 0U; // seconds
+  return refusal_answer({code, {}, {}, again}, seen, pick_language(seen.get("Accept-Language")),
                         std::move(headers));
 }
 

@@ -55,10 +55,16 @@ struct settings {
     std::vector<std::string> cors_origins;
     std::uint64_t max_body = 0;
     std::chrono::milliseconds header_timeout{};
+    std::chrono::milliseconds body_timeout{};
     std::chrono::milliseconds idle_timeout{};
     std::chrono::milliseconds write_timeout{};
     std::size_t threads = 0; // 0 = one a core
     std::size_t max_connections = 0;
+    std::size_t max_connections_per_client = 0;
+    std::vector<std::string> proxies; // as http::networks_of reads them
+    std::size_t max_requests = 0;
+    std::chrono::milliseconds max_connection_age{};
+    std::size_t max_streams = 0; // 0 = nine tenths of max_connections
     std::chrono::milliseconds ping_interval{};
   } server;
   struct {
@@ -68,6 +74,7 @@ struct settings {
     std::chrono::milliseconds idle_expiry{};
     std::chrono::milliseconds memory{};
     std::size_t max_turns = 0;
+    std::size_t max_streams = 0;
     std::uint64_t token_budget = 0;
     recovery recover = recovery::retry;
   } session;

@@ -31,7 +31,7 @@ measure_rooms() { # file for the results, repeats, scenarios
   model_port=$(free_port)
   start_bare
   start_nchan
-  parlor_concurrency=20000 start_parlor parlor "$model_port" "$work" --server.max_connections=20000
+  parlor_concurrency=20000 start_parlor parlor "$model_port" "$work" --server.max_connections=20000 --session.max_streams=20000
   for who in bare nchan parlor; do
     watch $who "warm-up $who 0" 1 --rooms 100 --watchers 10 --window 1 >/dev/null
   done

@@ -156,7 +156,7 @@ name = "*"
 provider = "bench"
 CONF
   rm -f "$store/$name".db*
-  (PARLOR_LOG_FORMAT=text PARLOR_LOG_LEVEL=warn PARLOR_SERVER_THREADS=$threads on server "$build/parlor" serve \
+  (PARLOR_LOG_FORMAT=text PARLOR_LOG_LEVEL=warn PARLOR_SERVER_THREADS=$threads on server "$build/parlor" serve --server.max_requests=1000000 \
     --config="$work/$name.toml" --server.listen=127.0.0.1:0 --store.path="$store/$name.db" "$@") \
     >"$work/$name.log" 2>&1 &
   started+=($!)

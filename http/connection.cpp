@@ -10,10 +10,10 @@ namespace parlor::http {
 
 using error_code = boost::system::error_code;
 
-connection::connection(connection_socket socket, std::string remote,
+connection::connection(connection_socket socket, std::string remote, counted_client client,
                        std::shared_ptr<server::shared> server)
     : socket_{std::move(socket)}, server_{std::move(server)}, remote_{std::move(remote)},
-      timer_{server_->stats.requests} {
+      client_{client}, timer_{server_->stats.requests} {
   std::lock_guard lock{server_->mutex};
   server_->open.push_back(*this);
   ++server_->stats.connections_open;
@@ -23,6 +23,9 @@ connection::connection(connection_socket socket, std::string remote,
 connection::~connection() {
   std::lock_guard lock{server_->mutex};
   server_->open.erase(server_->open.iterator_to(*this));
+  if (auto i = server_->clients.find(client_.number);
+      i != server_->clients.end() && --i->second == 0)
+    server_->clients.erase(i);
   if (std::exchange(server_->waiting_for_room, false))
     boost::asio::post(server_->acceptor.get_executor(), [s = server_] { accept_next(s); });
   --server_->stats.connections_open;

@@ -21,7 +21,9 @@ inline std::int64_t as_ticks(clock::time_point t) { return t.time_since_epoch().
 
 class connection : public listed, public std::enable_shared_from_this<connection> {
 public:
-  connection(connection_socket socket, std::string remote, std::shared_ptr<server::shared> server);
+  /// `client`: whose it is, and has been counted for.
+  connection(connection_socket socket, std::string remote, counted_client client,
+             std::shared_ptr<server::shared> server);
   ~connection();
   void start();
   /// From the sweep, any thread: is a deadline past, is a keepalive due? Then a look on the strand.
@@ -40,6 +42,7 @@ private:
   void parse_body();
   void dispatch();
   void fail(errc code);
+  bool one_too_many() const;
 
   void respond(response r, std::uint64_t turn);
   void open(response head, std::string keepalive, std::uint64_t turn);
@@ -63,12 +66,15 @@ private:
   connection_socket socket_;
   std::shared_ptr<server::shared> server_;
   std::string remote_;
+  counted_client client_;
 
   // -- on the strand --
   std::string in_; // read and not yet understood
   std::unique_ptr<incoming> incoming_;
   std::unique_ptr<handshake> handshake_; // if the request asks for one
   std::string request_id_;               // of the request that is being answered
+  clock::time_point since_ = clock::now();
+  std::uint32_t requests_ = 0;
   std::uint64_t turn_ = 0; // which request is being answered; answers of earlier ones are ignored
   phase phase_ = phase::idle;
   bool http11_ = true;

@@ -132,8 +132,12 @@ void connection::begin(std::size_t head_length) {
   r.remote = remote_;
   request_id_ = r.id = id_of(r);
   http11_ = p.get().version() == 11;
-  keep_alive_ = p.keep_alive();
+  auto& o = server_->options;
+  auto worn = ++requests_ >= o.max_requests || incoming_->since - since_ >= o.max_age;
+  keep_alive_ = p.keep_alive() && !worn;
   head_only_ = r.method == "HEAD";
+  if (requests_ == 1 && one_too_many())
+    return fail(errc::too_many_connections);
   if (!known(r.method))
     return fail(errc::not_implemented);
   if (!p.is_done() && !may_have_body(r.method))
@@ -203,6 +207,14 @@ void connection::dispatch() {
   server_->handle(std::move(r), std::make_shared<answer>(shared_from_this(), turn_));
   if (answering())
     read();
+}
+
+/// When it came, and still: none of its client's others has gone.
+bool connection::one_too_many() const {
+  if (!client_.over)
+    return false;
+  std::lock_guard lock{server_->mutex};
+  return server_->clients[client_.number] > server_->options.max_connections_per_client;
 }
 
 void connection::fail(errc code) {

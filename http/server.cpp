@@ -1,6 +1,7 @@
 #include "http/server.hpp"
 
 #include "http/connection.hpp"
+#include "protocol/notice.hpp"
 
 #include <boost/asio/dispatch.hpp>
 #include <boost/asio/post.hpp>
@@ -8,6 +9,8 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
+
+#include <algorithm>
 
 namespace parlor::http {
 
@@ -49,7 +52,17 @@ void prepare(int listening) {
 
 void accepted(const std::shared_ptr<server::shared>& s, connection_socket socket) {
   auto executor = socket.get_executor();
-  auto c = std::make_shared<connection>(std::move(socket), s->peer.address().to_string(), s);
+  auto remote = s->peer.address().to_string();
+  auto client = s->count_from(s->peer.address());
+  if (!client) {
+    ++s->stats.turned_away_total;
+    static seldom said{1000};
+    if (auto held = said.pass(steady_ms()); held >= 0)
+      notice(log_level::warn, "client_over_limit",
+             {{"remote", remote}, {"not_shown", held == 0 ? std::string{} : std::to_string(held)}});
+    return;
+  }
+  auto c = std::make_shared<connection>(std::move(socket), std::move(remote), *client, s);
   boost::asio::dispatch(executor, [c] { c->start(); });
   std::lock_guard lock{s->mutex};
   if (!std::exchange(s->sweeping, true))
@@ -82,6 +95,18 @@ void accept_next(const std::shared_ptr<server::shared>& s) {
                                  accept_next(s);
                              });
                            });
+}
+
+std::optional<counted_client> server::shared::count_from(const boost::asio::ip::address& a) {
+  if (std::any_of(options.many_clients.begin(), options.many_clients.end(),
+                  [&a](const network& n) { return n.has(a); }))
+    return counted_client{};
+  auto client = client_of(a);
+  std::lock_guard lock{mutex};
+  auto& n = clients[client];
+  if (n >= 2 * options.max_connections_per_client)
+    return std::nullopt;
+  return counted_client{client, ++n > options.max_connections_per_client};
 }
 
 chunk server::shared::shared_text(std::string text) {

@@ -5,6 +5,7 @@
 // request of a connection at a time, so that pipelined requests are answered in order.
 
 #include "http/exchange.hpp"
+#include "http/network.hpp"
 #include "http/request_timer.hpp"
 #include "protocol/errc.hpp"
 
@@ -15,6 +16,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 namespace parlor::http {
 
@@ -27,17 +29,24 @@ struct server_options {
   std::chrono::milliseconds header_timeout{10'000}; // for all of them, however slowly they drip
   // A body has this long, and longer the more of it has come; the whole of it is late after
   // body_timeout + its size / body_rate.
-  std::chrono::milliseconds body_timeout{30'000};
+  std::chrono::milliseconds body_timeout{10'000};
   std::uint64_t body_rate = 16 * 1024;               // bytes a second; not 0
   std::chrono::milliseconds idle_timeout{75'000};    // between requests
   std::chrono::milliseconds write_timeout{30'000};   // without the peer taking a byte
   std::chrono::milliseconds keepalive_every{15'000}; // of silence on a stream, at most
   std::size_t max_connections = 10'000;
+  // Of one client (http/network.hpp). Who has more is answered with too_many_connections, and with
+  // nothing from twice as many on.
+  std::size_t max_connections_per_client = 64;
+  std::vector<network> many_clients;  // come from these, which are not counted
+  std::uint32_t max_requests = 1'000; // on one connection; it is closed with the last one's answer
+  std::chrono::milliseconds max_age{3'600'000}; // of a connection; the same
 };
 
 struct server_stats {
   std::atomic<std::uint64_t> connections_open{0};
   std::atomic<std::uint64_t> connections_total{0};
+  std::atomic<std::uint64_t> turned_away_total{0}; // closed at once: too many of one client
   std::atomic<std::uint64_t> websockets_open{0};
   std::atomic<std::uint64_t> requests_total{0}; // that passed the gate
   std::atomic<std::uint64_t> refused_total{0};  // that did not

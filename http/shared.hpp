@@ -12,6 +12,8 @@
 #include <boost/intrusive/list.hpp>
 
 #include <mutex>
+#include <optional>
+#include <unordered_map>
 
 namespace parlor::http {
 
@@ -24,6 +26,12 @@ using connection_socket = boost::asio::basic_stream_socket<tcp, connection_stran
 /// What the list of all connections holds of each.
 using listed = boost::intrusive::list_base_hook<>;
 
+/// Whose a connection is.
+struct counted_client {
+  std::uint64_t number = 0; // client_of; 0: not counted
+  bool over = false;        // it had as many as it may already
+};
+
 struct server::shared {
   shared(boost::asio::io_context& context, server_options o, handler h, failure_body f)
       : io{context}, options{std::move(o)}, handle{std::move(h)}, failure{std::move(f)},
@@ -31,6 +39,8 @@ struct server::shared {
         sweep_timer{acceptor.get_executor()} {}
   /// One copy of a text that every stream has; none if it is empty. Any thread.
   chunk shared_text(std::string text);
+  /// Counts one connection more from there; none if there are far too many. Any thread.
+  std::optional<counted_client> count_from(const boost::asio::ip::address& a);
 
   boost::asio::io_context& io;
   server_options options;
@@ -44,9 +54,10 @@ struct server::shared {
   std::mutex mutex;
   boost::intrusive::list<listed> open; // guarded; a connection takes itself out before it dies
   std::vector<chunk> texts;            // guarded; few
-  bool waiting_for_room = false;       // guarded; accepting goes on when a connection has gone
-  bool sweeping = false;               // guarded
-  bool stopped = false;                // guarded
+  std::unordered_map<std::uint64_t, std::size_t> clients; // guarded; connections of each
+  bool waiting_for_room = false; // guarded; accepting goes on when a connection has gone
+  bool sweeping = false;         // guarded
+  bool stopped = false;          // guarded
 };
 
 /// Accepts the next connection, and the ones after it. On the acceptor's strand.

@@ -8,7 +8,7 @@ namespace parlor {
 
 namespace {
 
-constexpr std::array<errc_info, 54> table{{
+constexpr std::array<errc_info, 56> table{{
     {errc::none, "none", 200, false, "All is well.", "一切正常。"},
     {errc::bad_framing, "bad_framing", 400, false, "The request is not valid HTTP.",
      "请求不是有效的 HTTP。"},
@@ -77,6 +77,10 @@ constexpr std::array<errc_info, 54> table{{
      "结果未能及时返回。"},
     {errc::saturated, "saturated", 429, true, "Too much is going on; try again soon.",
      "系统繁忙，请稍后再试。"},
+    {errc::too_many_connections, "too_many_connections", 429, true,
+     "Too many connections come from this address.", "来自此地址的连接过多。"},
+    {errc::too_many_streams, "too_many_streams", 429, true, "Too many streams are open.",
+     "打开的数据流过多。"},
     {errc::draining, "draining", 503, true, "The server is shutting down.", "服务器正在关闭。"},
     {errc::not_configured, "not_configured", 503, false, "This server is not set up to do that.",
      "该服务器未配置此功能。"},

@@ -48,6 +48,8 @@ enum class errc : std::uint8_t {
   generation_timeout,
   // capacity
   saturated,
+  too_many_connections,
+  too_many_streams,
   draining,
   not_configured,
   store_full,

@@ -14,6 +14,10 @@ std::string block(std::string_view id, std::string_view data) {
   return out;
 }
 
+std::string come_back(std::uint32_t ms) {
+  return ": the server stops\nretry: " + std::to_string(ms) + "\n";
+}
+
 bool decoder::feed(std::string_view bytes, std::vector<frame>& out) {
   if (failed_)
     return false;

@@ -14,6 +14,9 @@ namespace parlor::sse {
 std::string block(std::string_view id, std::string_view data);
 /// One comment line and nothing else: contracts/README.md, and reliability finding 10.
 inline constexpr std::string_view keepalive = ": ka\n";
+/// The last lines of a stream whose client should come back after `ms`. No event, not even an empty
+/// one.
+std::string come_back(std::uint32_t ms);
 
 struct frame {
   std::string event; // "message" if the stream named none

@@ -27,6 +27,9 @@ struct stream_shape {
   encoder encode = nullptr;
   greeter greet = nullptr;
   resetter reset = nullptr;
+  /// Its clients read streams as WHATWG says: a comment, and a `retry:` without data, harm none of
+  /// them. (Those of the OpenAI SDKs die of it.)
+  bool takes_retry = true;
 };
 
 } // namespace parlor

@@ -113,6 +113,24 @@ TEST_CASE("a question that a crash takes along is answered with an error") {
   CHECK(s->times("keepalive").empty());
 }
 
+TEST_CASE("S11 a socket that asks while its session goes is told how it went") {
+  socket_house h;
+  h.begin();
+  h.submit("a");
+  h.finish("a");
+  auto s = h.connect();
+  h.hold_keeper = true;
+  auto gone = h.remove();
+  h.time.advance(2s); // it has waited for `resume` for long enough, and wants to go live
+  CHECK(s->closed.empty());
+  h.release_keeper();
+  h.time.settle();
+  CHECK(h.refusals(s, "session_deleted") == 1);
+  REQUIRE(s->closed.size() == 1);
+  CHECK(s->closed[0].first == http::close_code::going_away);
+  CHECK(h.watchers() == 0);
+}
+
 TEST_CASE("the end of a session closes its sockets with 1001") {
   socket_house h;
   h.world->idle_expiry = 30min;

@@ -116,9 +116,40 @@ test('A7 without a key, what a page of another origin sends is not done', async 
   assert.equal(await n(), before);
 });
 
+test('A7 without a key, a body must say that it is JSON, which no page of another origin can unasked', async () => {
+  const post = (server, path, type, more = {}) =>
+    ask(server, 'POST', path, { ...(type === undefined ? {} : { 'Content-Type': type }), ...more }, path === '/api/chat' ? '{"message":"hi"}' : '{"prompt":"hi"}');
+  for (const path of ['/api/chat', '/api/generate-async']) {
+    for (const type of [undefined, '', ' ', 'text/plain', 'application/jsonx', 'application/json-patch+json', 'text/plain, application/json', 'application/x-www-form-urlencoded', 'multipart/form-data']) {
+      const r = await post(parlor, path, type);
+      assert.equal(r.status, 415, `${path} ${type}`);
+      assert.equal(JSON.parse(r.text).code, 'unsupported_media_type');
+    }
+    for (const type of ['application/json', 'Application/JSON', 'application/json;charset=utf-8', 'application/json ; charset=utf-8'])
+      assert.equal((await post(parlor, path, type)).status, 200, type);
+    const key = { Authorization: 'Bearer a-key-for-tests' }; // a page does not have it
+    assert.equal((await post(guarded, path, undefined, key)).status, 200);
+    assert.equal((await post(guarded, path, 'text/plain', key)).status, 415);
+  }
+});
+
+test('A7 without a key, what a foreign page embeds is not served: browsers name no origin then, but say that it is foreign', async () => {
+  const there = '/api/plan/stream?sessionId=embedded';
+  const r = await ask(parlor, 'GET', there, { 'Sec-Fetch-Site': 'cross-site', 'Sec-Fetch-Mode': 'no-cors', 'Sec-Fetch-Dest': 'image' });
+  assert.equal(r.status, 403);
+  assert.equal(JSON.parse(r.text).error.code, 'forbidden_origin');
+  assert.equal((await ask(parlor, 'GET', '/api/sessions/embedded')).status, 404);
+  for (const site of ['same-origin', 'same-site', 'none'])
+    assert.equal((await ask(parlor, 'GET', '/api/sessions', { 'Sec-Fetch-Site': site })).status, 200, site);
+  const link = { 'Sec-Fetch-Site': 'cross-site', 'Sec-Fetch-Mode': 'navigate' };
+  assert.equal((await ask(parlor, 'GET', '/admin/actors', link)).status, 200);
+  assert.equal((await ask(parlor, 'GET', '/api/sessions', { 'Sec-Fetch-Site': 'cross-site', Origin: app })).status, 200);
+  assert.equal((await ask(guarded, 'GET', '/api/sessions', { 'Sec-Fetch-Site': 'cross-site', Authorization: 'Bearer a-key-for-tests' })).status, 200);
+});
+
 test('A7 without a key, no other name of this machine is answered to', async () => {
   const port = parlor.port;
-  for (const host of ['evil.example', `evil.example:${port}`, `127.evil.example:${port}`, `localhost.evil.example:${port}`, `[::1].evil.example`, `0.0.0.0:${port}`]) {
+  for (const host of [' ', 'evil.example', `evil.example:${port}`, `127.evil.example:${port}`, `localhost.evil.example:${port}`, `[::1].evil.example`, `0.0.0.0:${port}`]) {
     for (const path of ['/api/sessions', '/admin/actors', '/metrics']) {
       const r = await ask(parlor, 'GET', path, { Host: host });
       assert.equal(r.status, 403, `${host} ${path}`);
@@ -128,7 +159,7 @@ test('A7 without a key, no other name of this machine is answered to', async () 
     const r = await ask(parlor, 'POST', '/api/chat', { Host: host, Origin: `http://${host}`, 'Content-Type': 'application/json' }, '{"message":"hi"}');
     assert.equal(r.status, 403, host);
   }
-  for (const host of [`localhost:${port}`, '127.0.0.1', `127.0.0.1:${port}`, `127.1.2.3:${port}`, `[::1]:${port}`, '[::1]', 'app.example', 'localhost:5173'])
+  for (const host of [`localhost:${port}`, 'LocalHost', '127.0.0.1', `127.0.0.1:${port}`, `127.1.2.3:${port}`, `[::1]:${port}`, '[::1]', 'app.example', 'localhost:5173'])
     assert.equal((await ask(parlor, 'GET', '/api/sessions', { Host: host })).status, 200, host);
   assert.equal((await ask(guarded, 'GET', '/api/sessions', { Host: 'parlor.example', Authorization: 'Bearer a-key-for-tests' })).status, 200);
   assert.equal((await ask(parlor, 'GET', '/livez', { Host: 'a-probe' })).status, 200);

@@ -54,6 +54,15 @@ test('H9 H12 limits', async () => {
   assert.deepEqual(answers(await raw('POST /api/chat HTTP/1.1\r\nHost: a\r\nExpect: x\r\nContent-Length: 2\r\n\r\n')), ['HTTP/1.1 417']);
 });
 
+test('S2 a query is read as it was written, and what is wrong in it is not taken for absent', async () => {
+  const get = async (target) => answers(await raw(`GET ${target} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n`))[0];
+  assert.equal((await parlor.post('/api/chat', { message: 'hi', conversation_id: 'query' })).status, 200);
+  for (const query of ['lastEventId=<', 'lastEventId=%', 'lastEventId=%zz', 'lastEventId=a|1', 'a={b}&lastEventId=[', 'a=%&lastEventId=%00', 'lastEventId=a-1%0a', '&&lastEventId=+'])
+    assert.equal(await get(`/api/sessions/query/events?${query}`), 'HTTP/1.1 400', query);
+  for (const query of ['limit=0', 'limit=<', 'x={}|^`"&limit=%30', 'l%69mit=0', 'limit=0&limit=1']) assert.equal(await get(`/api/sessions?${query}`), 'HTTP/1.1 400', query);
+  for (const query of ['limit=1', 'x={}|^`"&limit=1', 'limit=%31', 'limit=1&limit=0', '', '&', 'limit', '=', 'limit=']) assert.equal(await get(`/api/sessions?${query}`), 'HTTP/1.1 200', query);
+});
+
 test('H10 headers that drip are given up on at the deadline', async () => {
   const from = Date.now();
   const text = await new Promise((resolve, reject) => {

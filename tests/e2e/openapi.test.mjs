@@ -267,21 +267,22 @@ test('pipelines', async () => {
   }
 });
 
+/** A handshake, and what it is answered with. */
+async function knock(query, server, status) {
+  const headers = { Connection: 'Upgrade', Upgrade: 'websocket', 'Sec-WebSocket-Version': '13', 'Sec-WebSocket-Key': 'AAAAAAAAAAAAAAAAAAAAAA==' };
+  const [r, socket] = await new Promise((done, failed) => {
+    const request = http.get(`${server.url}/ws/learning${query}`, { headers });
+    request.on('upgrade', (...all) => done(all)).on('response', (answer) => done([answer])).on('error', failed);
+  });
+  const text = socket ? '' : Buffer.concat(await r.toArray()).toString();
+  socket?.destroy();
+  check('learning', r.statusCode, new Headers(r.headers), text, status);
+}
+
 test('a WebSocket', async () => {
-  const handshake = { Connection: 'Upgrade', Upgrade: 'websocket', 'Sec-WebSocket-Version': '13', 'Sec-WebSocket-Key': 'AAAAAAAAAAAAAAAAAAAAAA==' };
-  const knock = (query) =>
-    new Promise((done, failed) => {
-      const told = (r, socket) => {
-        check('learning', r.statusCode, new Headers(r.headers), '');
-        socket.destroy();
-        done();
-      };
-      http.get(`${parlor.url}/ws/learning${query}`, { headers: handshake }).on('upgrade', told).on('error', failed);
-    });
-  await knock('?session_id=one');
+  await knock('?session_id=one', parlor, 101);
   await ask('learning', { status: 426, query: '?session_id=one' });
-  const r = await new Promise((done) => http.get(`${parlor.url}/ws/learning?session_id=%20`, { headers: handshake }).on('response', done));
-  check('learning', r.statusCode, new Headers(r.headers), Buffer.concat(await r.toArray()).toString(), 400);
+  await knock('?session_id=%20', parlor, 400);
 });
 
 test('what is refused before any work starts', async () => {
@@ -305,6 +306,26 @@ test('a busy session', async () => {
     await ask(id, { status: 429, body: make('hi', { conversation_id }) });
     await ask('generateCancel', { status: 200, path: { taskId: running } });
     await ask('deleteSession', { status: 200, path: { session_id: conversation_id } });
+  }
+});
+
+test('a session that enough are watching', async () => {
+  const narrow = await startParlor({ PARLOR_SESSION_MAX_STREAMS: '1', EXTERNAL_API_URL: 'http://127.0.0.1:1/' });
+  try {
+    const one = { server: narrow, status: 200 };
+    const taskId = JSON.parse(await ask('generateCreate', { ...one, body: { prompt: 'hi', conversationId: 'few', rehearsal: 'hang' } })).taskId;
+    const only = await fetch(`${narrow.url}/api/sessions/few/events`);
+    const path = { session_id: 'few', task_id: taskId, taskId };
+    const many = { server: narrow, status: 429, path };
+    for (const id of ['taskEvents', 'sessionEvents', 'generateStream']) await ask(id, many);
+    await ask('planStream', { ...many, query: '?sessionId=few' });
+    await knock('?session_id=few', narrow, 429);
+    for (const [id, make] of Object.entries(starts))
+      if (id !== 'generateCreate') await ask(id, { ...many, path: {}, body: make('hi', { conversation_id: 'few' }) });
+    await only.body.cancel();
+    await ask('generateCancel', { ...one, path });
+  } finally {
+    await narrow.remove();
   }
 });
 

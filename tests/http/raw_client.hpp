@@ -35,6 +35,13 @@ public:
     int on = 1;
     setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   }
+  /// Before connect_to: the client's own address, of those that this machine has ("127.0.0.2").
+  void come_from(const char* address) {
+    sockaddr_in own{};
+    own.sin_family = AF_INET;
+    REQUIRE(inet_pton(AF_INET, address, &own.sin_addr) == 1);
+    REQUIRE(bind(fd_, reinterpret_cast<sockaddr*>(&own), sizeof own) == 0);
+  }
   void connect_to(unsigned short port) {
     sockaddr_in to{};
     to.sin_family = AF_INET;

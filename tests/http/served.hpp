@@ -67,6 +67,7 @@ inline http::server_options patient() {
   for (auto* t :
        {&o.header_timeout, &o.body_timeout, &o.idle_timeout, &o.write_timeout, &o.keepalive_every})
     *t = std::chrono::seconds{60};
+  o.many_clients = http::networks_of("loopback");
   return o;
 }
 
