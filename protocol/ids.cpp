@@ -15,7 +15,8 @@ constexpr std::size_t max_cursor = 40;
 } // namespace
 
 bool valid_session_id(std::string_view id) noexcept {
-  if (id.empty() || id.size() > 128)
+  // In a path these two mean something else: nobody could ask for such a session again.
+  if (id.empty() || id.size() > 128 || id == "." || id == "..")
     return false;
   for (unsigned char c : id)
     if (!((c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' ||

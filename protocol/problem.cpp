@@ -15,7 +15,7 @@ constexpr std::pair<std::string_view, std::string_view> details[] = {
     {"must be true or false", "必须是 true 或 false"},
     {"must not be blank", "不能为空"},
     {session_id_rule, "必须是 1 到 128 个字符，可用 A-Z a-z 0-9 _ - . : @"},
-    {"must be at most 128 characters", "最多 128 个字符"},
+    {"must be at most 128 bytes", "最多 128 字节"},
     {"must be at most 255 bytes", "最多 255 字节"},
     {"must be a number from 0 to 2", "必须是 0 到 2 之间的数"},
     {"must be a number from 0 to 100", "必须是 0 到 100 之间的数"},

@@ -32,7 +32,7 @@ std::optional<refusal> read_request_id(const boost::json::object& o, std::string
   if (!v->is_string())
     return wrong("request_id", "must be a string");
   if (v->get_string().size() > max_request_id)
-    return wrong("request_id", "must be at most 128 characters");
+    return wrong("request_id", "must be at most 128 bytes");
   out = v->get_string();
   return std::nullopt;
 }

@@ -82,7 +82,7 @@ std::optional<refusal> read_turn_options(const boost::json::object& o, std::stri
     if (auto bad = optional_text(o, field, *to))
       return bad;
   if (out.settings.model.size() > 128)
-    return wrong("model", "must be at most 128 characters");
+    return wrong("model", "must be at most 128 bytes");
   if (auto* v = find(o, "temperature")) {
     if (!v->is_number() || v->to_number<double>() < 0 || v->to_number<double>() > 2)
       return wrong("temperature", "must be a number from 0 to 2");

@@ -126,7 +126,7 @@ TEST_CASE("what is no frame is refused with its field, and names its request whe
   CHECK(why(R"({"type":"cancel"})") == "invalid_field request_id: is required");
   CHECK(why(R"({"type":"cancel","request_id":5})") == "invalid_field request_id: must be a string");
   CHECK(why(R"({"type":"cancel","request_id":")" + std::string(129, 'r') + "\"}") ==
-        "invalid_field request_id: must be at most 128 characters");
+        "invalid_field request_id: must be at most 128 bytes");
   for (auto seq : {"-1", "1.5", "\"41\"", "true", "1e999", "9223372036854775808"})
     CHECK(why(R"({"type":"resume","last_seq":)" + std::string{seq} + "}").find("last_seq") !=
           std::string::npos);
