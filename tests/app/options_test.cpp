@@ -98,6 +98,11 @@ TEST_CASE("a bad value is refused with its place and what is allowed") {
         "parlor.toml:1: log.format must be one of auto, text, json");
   CHECK(complaint([] { with("", {}, line("--server.max_body=big").flags); }) ==
         "--server.max_body must be a size like 65536, 64KiB or 25MiB");
+  for (auto bad : {"example.org", "10.0.0.0/33", "local"})
+    CHECK(refused(std::string{"[server]\nproxies = ['loopback', '"} + bad + "']") ==
+          "parlor.toml:2: server.proxies must be of loopback, private, and addresses like "
+          "192.0.2.1 or 2001:db8::/32");
+  CHECK(with("server.proxies = []").server.proxies.empty());
   CHECK(refused("a = = 1").find("parlor.toml:1: ") == 0);
 }
 
