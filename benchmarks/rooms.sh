@@ -8,8 +8,8 @@ room_arguments() { # scenario
     fan-8000) echo --rooms 1 --watchers 8000 --window 1 ;;
     fan-ahead) echo --rooms 1 --watchers 1000 --window 4 ;;
     fan-paced) echo --rooms 1 --watchers 1000 --rate 20000 ;;
-    fan-large) echo --rooms 1 --watchers 1000 --rate 20000 --size 4000 ;;
-    fan-slow) echo --rooms 1 --watchers 1000 --rate 20000 --size 4000 --slow 5 ;;
+    fan-large) echo --rooms 1 --watchers 200 --rate 6000 --size 16000 --seconds 6 ;;
+    fan-slow) echo --rooms 1 --watchers 200 --rate 6000 --size 16000 --seconds 6 --slow 5 ;;
     rooms-1000) echo --rooms 1000 --watchers 1 --window 1 ;;
     rooms-many) echo --rooms $(($(ulimit -Hn) < 21000 ? ($(ulimit -Hn) - 1000) / 2 : 10000)) --watchers 1 --window 1 ;;
     *) echo "run: unknown scenario $1" >&2; return 1 ;;

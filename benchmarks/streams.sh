@@ -18,7 +18,7 @@ stream_arguments() { # scenario
     burst-kept) echo 0.3 "$s" --closed 16 --keep --model bench-64-0-0 ;;
     tasks | tasks-stored) echo 0.3 "$s" --closed 64 --keep --whole --model bench-4-0-0-4 ;;
     accepts) echo 0.5 "$s" --open 500 --keep --whole --model bench-4-0-0-4 ;;
-    overload) echo 1 "$s" --open "$((2 * peak))" --keep --whole --patience 2 --model bench-4-0-0-4 ;;
+    overload) echo 3 3 --open "$((2 * peak))" --keep --whole --patience 2 --model bench-4-0-0-4 ;;
     *) echo "run: unknown scenario $1" >&2; return 1 ;;
   esac
 }
