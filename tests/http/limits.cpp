@@ -50,7 +50,7 @@ TEST_CASE("H10 a connection is closed with the last answer that it may have") {
   CHECK_FALSE(is_served(s, c)); // but answered
   CHECK(c.text().find("served") != std::string::npos);
   CHECK(c.until_end() == ending::closed);
-  CHECK(s.server().stats().connections_open == 0);
+  CHECK(eventually([&] { return s.server().stats().connections_open == 0; }));
 }
 
 TEST_CASE("H10 what is pipelined behind the last request is not done") {
