@@ -109,6 +109,8 @@ void edge_state::submit(const visit_ptr& v) {
 }
 
 void edge_state::accepted(const visit_ptr& v, const session_answer& a, std::uint64_t id) {
+  auto now = std::chrono::steady_clock::now();
+  options.gate->answered(now - v->came, now);
   auto w = watchers.find(id);
   if (a.why.code != errc::none) {
     refuse(*v, a.why);
@@ -139,8 +141,7 @@ void edge_state::accepted(const visit_ptr& v, const session_answer& a, std::uint
   w->second.live = true;
   w->second.seen = a.last_seq;
   if (v->what == visit::kind::chat_stream) {
-    all_turns.first_event.observe(
-        std::chrono::duration<double>{std::chrono::steady_clock::now() - v->came}.count());
+    all_turns.first_event.observe(std::chrono::duration<double>{now - v->came}.count());
     open(w->second, nullptr, true);
   }
 }

@@ -11,6 +11,7 @@
 #include "actors/instrument.hpp"
 #include "actors/interfaces.hpp"
 #include "actors/measures.hpp"
+#include "actors/turn_gate.hpp"
 
 #include <deque>
 #include <functional>
@@ -57,6 +58,7 @@ struct edge_options {
       callback_url;
   std::chrono::milliseconds stream_lifetime = std::chrono::minutes{30}; // of a page's stream
   bool counts_plans = false;                                            // one of the edges does
+  std::shared_ptr<turn_gate> gate = std::make_shared<turn_gate>(std::chrono::milliseconds{0});
   // Who watches: streams, WebSockets, and answers that wait for the end of a turn.
   std::size_t max_streams = 9'000;         // at all edges
   std::size_t max_session_streams = 1'024; // of one session, at all edges

@@ -226,8 +226,15 @@ bool api::json_body(context& c, bool trusted) const {
   return good;
 }
 
+bool api::gate_open(context& c) const {
+  auto open = !options_.gate || options_.gate->open(turn_gate::clock::now());
+  if (!open)
+    refuse(c, {errc::saturated, {}, {}, 1});
+  return open;
+}
+
 void api::turn(context& c, int route) const {
-  if (!json_body(c))
+  if (!gate_open(c) || !json_body(c)) // before anything that costs
     return;
   auto read = route == generate ? generate_async::parse_create(c.request.body)
                                 : chat_sessions::parse_chat(c.request.body);

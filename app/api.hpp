@@ -4,6 +4,7 @@
 // Owner: main. Thread: called on connections' strands; immutable after construction.
 
 #include "actors/interfaces.hpp"
+#include "actors/turn_gate.hpp"
 #include "http/router.hpp"
 #include "protocol/callback_token.hpp"
 #include "protocol/pipeline.hpp"
@@ -26,9 +27,10 @@ struct api_options {
   std::function<pipeline_ptr(const std::string& name)> find_pipeline; // null: unknown
   std::function<std::int64_t()> wall;                                 // ms since the epoch
   std::function<bool()> draining;
-  std::function<bool()> healthy;        // the store has not failed
-  std::function<std::string()> metrics; // Prometheus text
-  std::function<std::string()> actors;  // JSON
+  std::shared_ptr<const turn_gate> gate; // null: none
+  std::function<bool()> healthy;         // the store has not failed
+  std::function<std::string()> metrics;  // Prometheus text
+  std::function<std::string()> actors;   // JSON
   std::function<void(http::exchange_ptr, std::vector<http::header>)> stream_actors;
 };
 
@@ -59,6 +61,8 @@ private:
   /// Whether the body is said to be JSON; else refuses it. Nothing need be said of it where a key
   /// or, if `trusted`, a token is asked for.
   bool json_body(context& c, bool trusted = false) const;
+  /// Whether another turn may come in; else refuses it.
+  bool gate_open(context& c) const;
   void turn(context& c, int route) const;
   void run_pipeline(context& c, int route) const;
   /// Names the turn and its parts, and sends it on; its session and what is said are there.

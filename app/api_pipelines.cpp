@@ -11,7 +11,7 @@ void api::run_pipeline(context& c, int route) const {
   auto pipeline = options_.find_pipeline ? options_.find_pipeline(c.id) : nullptr;
   if (!pipeline)
     return refuse(c, {errc::route_not_found, {}, {}, 0});
-  if (!json_body(c))
+  if (!gate_open(c) || !json_body(c))
     return;
   auto read = pipeline_stream::parse(*pipeline, c.request.body);
   if (auto* why = std::get_if<refusal>(&read))

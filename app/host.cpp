@@ -239,6 +239,7 @@ int serve(const settings& config) {
     edging.max_streams = config.server.max_streams != 0 ? config.server.max_streams
                                                         : config.server.max_connections * 9 / 10;
     edging.max_session_streams = config.session.max_streams;
+    edging.gate = std::make_shared<turn_gate>(config.server.max_turn_wait);
     edging.stream_lifetime = config.plan.stream_lifetime;
     for (std::size_t i = 0; i < threads; ++i) {
       edging.counts_plans = i == 0 && world->external;
@@ -258,6 +259,7 @@ int serve(const settings& config) {
     };
     routes.find_pipeline = find_pipeline;
     routes.wall = wall_clock;
+    routes.gate = edging.gate;
     routes.draining = [&] { return draining.load(); };
     routes.healthy = [&] { return !store_failed.load(); };
     routes.metrics = [&] {
