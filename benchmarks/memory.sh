@@ -28,8 +28,8 @@ pss_of() { # contestant; bytes, when it has come to rest
 }
 
 serve_parlor() { # how long a session stays in memory
-  parlor_concurrency=1024 start_parlor parlor "${port[direct]}" "$work" --server.max_connections=20000 --session.max_streams=20000 --session.memory="$1" \
-    --session.idle_expiry=6h
+  parlor_concurrency=1024 start_parlor parlor "${port[direct]}" "$work" --server.max_connections=20000 --session.max_streams=20000 \
+    --session.memory="$1" --session.idle_expiry=6h
   make_sessions parlor "warm-up parlor 0" 1000000 2000 >/dev/null
 }
 
