@@ -76,7 +76,10 @@ void conversation::remember(const std::string& id, message said, const std::stri
   h.task = task;
   h.at = at;
   h.partial = partial;
+  auto images = h.said.extra.starts_with('[');
   history_.push_back(std::move(h));
+  if (images) // what is not sent any more needs no memory either
+    fit_images(history_, limits_.image_bytes);
 }
 
 effects conversation::resume(std::int64_t now) {
@@ -136,6 +139,7 @@ effects conversation::resume(std::int64_t now) {
     --question_count_;
     queue_.push_back(std::move(turn));
   }
+  fit_images(history_, limits_.image_bytes); // not before: a question that is asked again is whole
   start_next(out, now);
   return out;
 }

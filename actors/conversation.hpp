@@ -20,8 +20,9 @@
 namespace parlor {
 
 struct session_limits {
-  std::size_t max_turns = 16;          // waiting and running
-  std::int64_t token_budget = 100'000; // of the history that is sent upstream
+  std::size_t max_turns = 16;                // waiting and running
+  std::int64_t token_budget = 100'000;       // of the history that is sent upstream
+  std::size_t image_bytes = 8 * 1024 * 1024; // of earlier questions' images that are sent with one
   bool retry_interrupted =
       true; // a task whose server died is run again, or fails with `interrupted`
   std::size_t recent_events = 1024; // kept in memory once their task has ended

@@ -125,7 +125,7 @@ void edge_state::accepted(const visit_ptr& v, const session_answer& a, std::uint
     return respond_json(*v, 200, generate_async::created_json(a.task), std::move(more));
   if (w == watchers.end()) { // the peer has gone meanwhile: the turn goes on
     if (!a.replayed)
-      unwatch(v->turn.session);
+      unwatch(v->turn.session, a.life);
     return;
   }
   if (a.replayed) { // the first request's task is watched from its start
@@ -137,7 +137,7 @@ void edge_state::accepted(const visit_ptr& v, const session_answer& a, std::uint
     end(id, false);
     return with_task(again);
   }
-  w->second.listening = true;
+  w->second.listening = a.life;
   w->second.live = true;
   w->second.seen = a.last_seq;
   if (v->what == visit::kind::chat_stream) {

@@ -4,8 +4,8 @@
 //
 // Thread: the pool. Encodes an event once for all watchers of one dialect and language. A watcher
 // whose connection does not keep up is a cursor and nothing else: it is told nothing until it has
-// drained, then gets what it missed with the pieces of the answer merged; beyond a limit it is cut,
-// and may come back with its cursor.
+// drained, then gets what it missed page by page (protocol/past.hpp), the pieces of the answer
+// merged. The same goes for who comes for a long past; that is told as it was.
 
 #include "actors/edge_socket.hpp"
 #include "actors/instrument.hpp"
@@ -63,7 +63,7 @@ struct edge_options {
   std::size_t max_streams = 9'000;         // at all edges
   std::size_t max_session_streams = 1'024; // of one session, at all edges
   std::shared_ptr<watcher_counts> counts = std::make_shared<watcher_counts>();
-  std::size_t max_catch_up = 4 * 1024 * 1024; // bytes a slow watcher may be behind before it is cut
+  std::size_t page = page_bytes; // of the past of a task that has ended
   socket_options sockets;
 };
 
@@ -81,7 +81,6 @@ struct edge_stats {
   std::atomic<std::int64_t> plan_pages{0}; // of those, the ones that wait for plans
   std::atomic<std::uint64_t> resumed{0};
   std::atomic<std::uint64_t> resets{0};
-  std::atomic<std::uint64_t> cut{0};
 };
 edge_stats& stats_of_edges();
 
@@ -91,16 +90,27 @@ struct watcher {
   std::shared_ptr<http::outbox> out;
   std::unique_ptr<socket_state> socket; // null: an answer, or a stream of events
   session_key key;
-  std::string task;        // only its events; "" = all of the session
-  std::uint64_t seen = 0;  // seq of the last event handed to the connection
-  bool open = false;       // the head has been sent
-  bool live = false;       // events go to it as they come
-  bool behind = false;     // waits for its connection to drain
-  bool listening = false;  // counted by the session
-  bool fresh = true;       // has no cursor of its own
-  std::uint32_t round = 0; // of questions to the session: only the last one's answer counts
-  bool reset_told = false; // its snapshot
-  int looks = 0;           // how often the store has been asked for its task again
+  std::string task;            // only its events; "" = all of the session
+  std::uint64_t seen = 0;      // seq of the last event handed to the connection
+  std::uint64_t listening = 0; // counted by the session of that life; 0: not
+  std::uint32_t round = 0;     // of questions: only the last one's answer counts
+  int looks = 0;               // how often the store has been asked for its task again
+  bool open = false;           // the head has been sent
+  bool live = false;           // events go to it as they come
+  bool behind = false;         // else: it is on its way to there, as fast as its connection drains
+  bool asked = false;          // a page for it is on its way
+  bool skims = false;          // it was live and fell behind: pieces are merged for it
+  bool stored = false;         // its task has ended: the store has what is left to be told
+  bool fresh = true;           // has no cursor of its own
+  bool reset_told = false;     // its snapshot
+};
+
+/// What the store knows of a task that a request has named.
+struct stored_past {
+  store::stored_task task; // its texts are there for who polls only
+  past_page page;          // of who watches, if it has ended
+  std::uint64_t after = 0; // where that begins
+  bool reset = false;      // with a snapshot: the cursor was not of this task
 };
 
 struct edge_state {
@@ -112,6 +122,14 @@ struct edge_state {
   std::uint64_t next_id = 1;
   std::unordered_map<std::uint64_t, watcher> watchers;
   std::unordered_map<session_key, std::unordered_set<std::uint64_t>> by_session;
+  /// Ends that say a long text, while a connection holds one: all who are told it share it.
+  struct long_end {
+    std::string task;
+    stream_shape::encoder how;
+    language lang;
+    std::weak_ptr<const std::string> block;
+  };
+  std::vector<long_end> long_ends;
   std::deque<std::pair<caf::actor_clock::time_point, std::uint64_t>> aging; // streams, oldest first
   bool aging_out = false;                                                   // the alarm
 
@@ -119,9 +137,11 @@ struct edge_state {
   void submit(const visit_ptr& v);
   void accepted(const visit_ptr& v, const session_answer& a, std::uint64_t id);
   void with_task(const visit_ptr& v, int looks = 0);
-  void task_found(const visit_ptr& v, const store::stored_task& t, int looks);
+  void task_found(const visit_ptr& v, const stored_past& found, int looks);
   void poll(const visit_ptr& v, const task_view& t);
-  void replay_ended(const visit_ptr& v, const store::stored_task& t);
+  void replay_ended(const visit_ptr& v, const stored_past& found);
+  void replay_on(watcher& w);
+  void tell_stored(watcher& w, const past_page& page);
   void watch(const visit_ptr& v, session_key key, std::string task, std::optional<cursor> after,
              bool fresh, int looks = 0);
   void join(watcher& w, std::optional<cursor> after);
@@ -138,15 +158,19 @@ struct edge_state {
   void age();
   void end_streams_with_word();
   void on_event(const published& p);
+  http::chunk block_of(const visit& v, const event& e);
   void give(watcher& w, const event_ptr& e, http::chunk block);
   void answer_json(watcher& w, const event& last);
   void open(watcher& w, const task_view* task, bool fresh);
-  /// Tells it what it has missed, and then what comes. `held` is let go when that is done.
+  /// Tells it a page of what it has missed, or the last of it and then what comes. `held` is let go
+  /// when that is done.
   void catch_up(watcher& w, http::chunk held = {});
+  /// It has been told a page, and there is more: at once, or when its connection has drained.
+  void go_on(watcher& w);
   void lose(watcher& w); // cut: it may come back with its cursor
   void rejoin(const session_key& key);
   void end(std::uint64_t id, bool close);
-  void unwatch(const session_key& key);
+  void unwatch(const session_key& key, std::uint64_t life);
   void refuse(const visit& v, const refusal& why);
   /// Whether there is room for one more who watches that session; if not, it has been refused.
   bool has_room(const visit& v, const session_key& key);

@@ -58,6 +58,8 @@ void edge_state::on_event(const published& p) {
     // up with.
     if (!w.live && !(w.behind && ends_session(p.what->kind)))
       continue;
+    if (w.stored && p.what->kind != event_kind::session_deleted)
+      continue; // what has ended stays when its session expires
     auto& v = *w.visit;
     if (!w.task.empty() && p.what->task && p.what->task->id != w.task)
       continue;
@@ -67,7 +69,7 @@ void edge_state::on_event(const published& p) {
     }
     if (w.out->backlog() > http::outbox::high_water && !ends_session(p.what->kind)) {
       w.live = false; // from here on it is a cursor
-      w.behind = true;
+      w.behind = w.skims = true;
       continue;
     }
     if (w.socket) {
@@ -79,11 +81,25 @@ void edge_state::on_event(const published& p) {
       if (c.how == v.shape->encode && c.lang == v.lang)
         block = c.bytes;
     if (!block) {
-      block = as_chunk(v.shape->encode(options.epoch, v.lang, *p.what));
+      block = block_of(v, *p.what);
       cache.push_back({v.shape->encode, v.lang, block});
     }
     give(w, p.what, std::move(block));
   }
+}
+
+http::chunk edge_state::block_of(const visit& v, const event& e) {
+  auto encode = [&] { return as_chunk(v.shape->encode(options.epoch, v.lang, e)); };
+  if (!e.end || e.end->content.size() < http::outbox::high_water)
+    return encode();
+  std::erase_if(long_ends, [](auto& k) { return k.block.expired(); });
+  for (auto& k : long_ends)
+    if (k.how == v.shape->encode && k.lang == v.lang && k.task == e.task->id)
+      if (auto block = k.block.lock())
+        return block;
+  auto block = encode();
+  long_ends.push_back({e.task->id, v.shape->encode, v.lang, block});
+  return block;
 }
 
 void edge_state::give(watcher& w, const event_ptr& e, http::chunk block) {
@@ -96,13 +112,13 @@ void edge_state::give(watcher& w, const event_ptr& e, http::chunk block) {
   }
   w.seen = e->seq;
   if (!block)
-    block = as_chunk(v.shape->encode(options.epoch, v.lang, *e));
+    block = block_of(v, *e);
   if (!block->empty()) {
     v.exchange->push(std::move(block));
     stats_of_edges().delivered.fetch_add(1, std::memory_order_relaxed);
   }
   if (ends_session(e->kind))
-    w.listening = false; // the session has dropped everybody
+    w.listening = 0; // the session has dropped everybody
   if (last)
     end(w.id, true);
 }
@@ -132,7 +148,7 @@ void edge_state::answer_json(watcher& w, const event& last) {
     refuse(v, why);
   }
   if (ends_session(last.kind))
-    w.listening = false;
+    w.listening = 0;
   end(w.id, false);
 }
 

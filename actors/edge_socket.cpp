@@ -25,9 +25,6 @@ visit_ptr visit_in(language lang) {
   return lang == language::zh ? zh : en;
 }
 
-/// Who is given a long past gets it in pieces of about this size, at the pace of the reader.
-constexpr std::size_t page_size = 512 * 1024;
-
 } // namespace
 
 // -- its life ------------------------------------------------------------------------------------
@@ -78,7 +75,6 @@ void edge_state::caught_up(watcher& w, const session_answer& a) {
     s.unborn = true;
     w.behind = s.at != socket_state::phase::joining; // or it has gone, and how is still to be told
     s.at = socket_state::phase::going;
-    s.resuming = false;
     if (rewound)
       complain(w, a.why, {});
   } else if (a.why.code != errc::none) {
@@ -111,21 +107,23 @@ void edge_state::caught_up(watcher& w, const session_answer& a) {
       push(w, as_chunk(learning_ws::reset(running, *a.the_session, asked_as)));
       w.seen = a.last_seq;
     }
+    if (w.out->backlog() > http::outbox::high_water) { // another page would only lie there
+      w.behind = true;
+      return arm(w);
+    }
     w.live = true;
     for (auto& e : merge_deltas(a.events)) {
       if (e->seq <= w.seen)
         continue;
-      if (w.out->backlog() > page_size) { // the rest when it has drained
-        w.live = false;
-        w.behind = true;
-        return arm(w);
-      }
       tell(w, *e);
       if (watchers.find(id) == watchers.end())
         return;
     }
     w.seen = std::max(w.seen, a.last_seq);
-    s.resuming = false;
+    if (a.more) {
+      go_on(w);
+      return arm(w);
+    }
   }
   arm(w);
   for (auto& m : std::exchange(s.early, {})) {
@@ -140,7 +138,7 @@ void edge_state::tell(watcher& w, const event& e, socket_frames* shared) {
   w.seen = e.seq;
   if (ends_session(e.kind)) {
     push(w, as_chunk(learning_ws::encode(e, {}, w.visit->lang)));
-    w.listening = false; // the session has dropped everybody
+    w.listening = 0; // the session has dropped everybody
     return close_socket(w, http::close_code::going_away, "the session has ended");
   }
   if (!e.task || e.task->kind != task_kind::chat) // for others this dialect has no words

@@ -88,7 +88,6 @@ struct socket_state {
   enum class phase : std::uint8_t { joining, held, going } at = phase::joining;
   bool unborn = false;
   bool alarm_out = false;
-  bool resuming = false;                  // it is given what it has asked for, page by page
   std::optional<std::uint64_t> rewind_to; // asked for, and not answered
   caf::actor_clock::time_point since;     // held, or silent
   http::websocket_ptr wire;

@@ -25,7 +25,6 @@ void edge_state::handle(watcher& w, socket_message& m) {
     if (s.unborn)
       return complain(w, {errc::session_not_found, {}, {}, 0}, {});
     s.at = socket_state::phase::going;
-    s.resuming = true;
     s.rewind_to = r->last_seq;
     w.live = false;
     w.behind = true;

@@ -5,20 +5,71 @@
 
 #include "actors/ask.hpp"
 #include "actors/edge_answers.hpp"
-#include "actors/replay.hpp"
 #include "protocol/dialects/generate_async.hpp"
 
 namespace parlor {
 
+namespace {
+
+const stream_shape* shape_for(const visit& v, const store::stored_task& t) {
+  return t.kind == task_kind::pipeline && v.pipeline_shape != nullptr ? v.pipeline_shape : v.shape;
+}
+
+bool watches(const visit& v) {
+  using kind = visit::kind;
+  return v.what == kind::task_stream || v.what == kind::chat || v.what == kind::chat_stream;
+}
+
+bool same_epoch(const visit& v, const std::string& epoch) {
+  return v.after && v.after->epoch == epoch;
+}
+
+/// Where what it is told of a task that has ended begins.
+void begin(stored_past& found, const visit& v, const std::string& epoch) {
+  auto before_end = found.task.ended_seq - 1;
+  if (v.what == visit::kind::chat) {
+    found.after = before_end;
+  } else if (!v.after) {
+    // The generate dialect wants the end only; its deltas were asked for explicitly otherwise.
+    auto* shape = shape_for(v, found.task);
+    auto end_only = shape->greet != nullptr && shape->encode == generate_async::encode;
+    found.after = end_only ? before_end : 0;
+  } else if (same_epoch(v, epoch) && v.after->seq <= found.task.ended_seq + 1'000'000) {
+    found.after = v.after->seq;
+  } else {
+    found.reset = v.after->seq != 0;
+    found.after = found.reset ? before_end : 0; // the snapshot holds all but the end already
+  }
+}
+
+} // namespace
+
 void edge_state::with_task(const visit_ptr& v, int looks) {
   auto query = std::make_shared<store_query>();
-  query->ask = [tenant = v->key.tenant, task = v->task](store::reader& r) -> std::any {
-    return r.find_task(tenant, task);
+  query->ask = [v, epoch = options.epoch, room = options.page](store::reader& r) -> std::any {
+    auto& tenant = v->key.tenant;
+    std::optional<stored_past> found;
+    auto head = r.find_task_head(tenant, v->task);
+    if (!head)
+      return found;
+    found.emplace().task = std::move(*head);
+    if (!ended(found->task.view.status))
+      return found;
+    if (v->what == visit::kind::generate_poll) {
+      if (auto whole = r.find_task(tenant, v->task))
+        found->task = std::move(*whole);
+    } else if (watches(*v)) {
+      begin(*found, *v, epoch);
+      if (found->after < found->task.ended_seq)
+        found->page = r.past_of_task(tenant, v->task, past{.after = found->after, .room = room})
+                          .value_or(past_page{});
+    }
+    return found;
   };
   parlor::ask(
       self, options.archive, ask_timeout, store_query_ptr{std::move(query)},
       [this, v, looks](const store_reply_ptr& reply) {
-        auto* found = std::any_cast<std::optional<store::stored_task>>(&reply->value);
+        auto* found = std::any_cast<std::optional<stored_past>>(&reply->value);
         if (found == nullptr)
           return refuse(*v, {errc::store_failed});
         if (!*found)
@@ -28,17 +79,18 @@ void edge_state::with_task(const visit_ptr& v, int looks) {
       [this, v](caf::error&) { refuse(*v, {errc::store_failed}); });
 }
 
-void edge_state::task_found(const visit_ptr& v, const store::stored_task& t, int looks) {
+void edge_state::task_found(const visit_ptr& v, const stored_past& found, int looks) {
   using kind = visit::kind;
+  auto& t = found.task;
   auto is_ended = ended(t.view.status);
-  if (t.kind == task_kind::pipeline && v->pipeline_shape && v->shape != v->pipeline_shape) {
+  if (auto* shape = shape_for(*v, t); shape != v->shape) {
     auto again = std::make_shared<visit>(*v);
-    again->shape = v->pipeline_shape;
-    return task_found(again, t, looks);
+    again->shape = shape;
+    return task_found(again, found, looks);
   }
-  if (v->what == kind::task_stream || v->what == kind::chat || v->what == kind::chat_stream) {
+  if (watches(*v)) {
     if (is_ended)
-      return replay_ended(v, t);
+      return replay_ended(v, found);
     return watch(v, t.key, v->task, v->after, !v->after, looks);
   }
   auto a = std::make_shared<session_ask>();
@@ -80,42 +132,79 @@ void edge_state::poll(const visit_ptr& v, const task_view& t) {
   respond_json(*v, 200, generate_async::task_json(t, v->lang), std::move(more));
 }
 
-void edge_state::replay_ended(const visit_ptr& v, const store::stored_task& t) {
-  auto events = stored_events(t);
-  std::uint64_t after = 0;
+void edge_state::replay_ended(const visit_ptr& v, const stored_past& found) {
+  auto& t = found.task;
   if (v->after) {
-    if (v->after->epoch != options.epoch || v->after->seq > t.ended_seq + 1'000'000) {
-      stats_of_edges().resets.fetch_add(1, std::memory_order_relaxed);
-    } else {
-      after = v->after->seq;
-      if (after >= t.ended_seq) { // nothing left to say: 204 stops a browser from coming back
+    if (same_epoch(*v, options.epoch) && !found.reset) {
+      if (found.after >= t.ended_seq) { // nothing left to say: 204 stops a browser from coming back
         http::response r;
         r.status = 204;
         r.headers = v->headers;
         return v->exchange->respond(std::move(r));
       }
       stats_of_edges().resumed.fetch_add(1, std::memory_order_relaxed);
+    } else {
+      stats_of_edges().resets.fetch_add(1, std::memory_order_relaxed);
     }
   }
+  auto& told = found.page.events;
+  if (told.empty()) // between two looks into the store it has been removed
+    return refuse(*v, {errc::task_not_found});
+  if (!ends_task(told.back()->kind) && !has_room(*v, t.key)) // else it takes none
+    return;
   auto& w = add(v, v->exchange, t.key, v->task);
-  auto id = w.id;
   if (v->what == visit::kind::chat)
-    return give(w, events.back(), nullptr);
+    return give(w, told.back(), nullptr);
+  w.stored = w.behind = true;
+  w.seen = found.after;
   open(w, &t.view, !v->after);
-  auto gap = v->after && after == 0 && v->after->seq != 0;
-  if (gap) {
+  if (found.reset) {
     session_view none;
     none.id = t.key.id;
-    v->exchange->push(as_chunk(v->shape->reset(options.epoch, &t.view, none)));
+    auto view = t.view;
+    view.end = told.back()->end;
+    view.text = view.end->content;
+    v->exchange->push(as_chunk(v->shape->reset(options.epoch, &view, none)));
   }
-  // Without a cursor the generate dialect wants the end only; its deltas were asked for explicitly
-  // otherwise. A snapshot holds all but the end already.
-  auto end_only = gap || (!v->after && v->shape->greet != nullptr &&
-                          v->shape->encode == generate_async::encode);
-  for (auto& e : events)
-    if (e->seq > after && (!end_only || ends_task(e->kind)))
+  tell_stored(w, found.page);
+}
+
+/// The next page of a task that has ended.
+void edge_state::replay_on(watcher& w) {
+  auto query = std::make_shared<store_query>();
+  query->ask = [tenant = w.key.tenant, task = w.task,
+                what = past{.after = w.seen, .room = options.page}](store::reader& r) -> std::any {
+    return r.past_of_task(tenant, task, what);
+  };
+  w.asked = true;
+  parlor::ask(
+      self, options.archive, ask_timeout, store_query_ptr{std::move(query)},
+      [this, id = w.id](const store_reply_ptr& reply) {
+        auto i = watchers.find(id);
+        if (i == watchers.end())
+          return;
+        i->second.asked = false;
+        auto* page = std::any_cast<std::optional<past_page>>(&reply->value);
+        // Removed, or not to be read: the stream is not whole.
+        if (page == nullptr || !*page || (*page)->events.empty())
+          return lose(i->second);
+        tell_stored(i->second, **page);
+      },
+      [this, id = w.id](caf::error&) {
+        if (auto i = watchers.find(id); i != watchers.end())
+          lose(i->second);
+      });
+}
+
+void edge_state::tell_stored(watcher& w, const past_page& page) {
+  auto id = w.id;
+  if (w.out->backlog() <= http::outbox::high_water) // else it would only lie there
+    for (auto& e : page.events) {
       give(w, e, nullptr);
-  end(id, true);
+      if (watchers.find(id) == watchers.end())
+        return; // that was the end
+    }
+  go_on(w);
 }
 
 } // namespace parlor

@@ -46,17 +46,20 @@ void edge_state::join(watcher& w, std::optional<cursor> after) {
   a->after = std::move(after);
   a->listener = caf::actor_cast<listener_actor>(edge_actor{self});
   auto round = ++w.round;
+  w.asked = true;
   parlor::ask(
       self, options.door(a->key), ask_timeout, session_ask_ptr{a},
       [this, id = w.id, key = w.key, round](const session_answer_ptr& answer) {
         auto listening = answer->why.code == errc::none && !answer->ended;
         auto i = watchers.find(id);
         if (i != watchers.end())
-          i->second.listening = listening;
+          i->second.listening = listening ? answer->life : 0;
         else if (listening)
-          unwatch(key);
-        if (i != watchers.end() && i->second.round == round)
+          unwatch(key, answer->life);
+        if (i != watchers.end() && i->second.round == round) {
+          i->second.asked = false;
           watching(id, *answer);
+        }
       },
       [this, id = w.id, round](caf::error&) {
         auto i = watchers.find(id);
@@ -106,7 +109,8 @@ void edge_state::rejoin(const session_key& key) {
     auto& w = watchers.at(id);
     if (!w.listening)
       continue; // its own request is on its way, and will be told
-    w.listening = w.live = w.behind = false;
+    w.listening = 0;
+    w.live = w.behind = false;
     join(w, cursor{options.epoch, next_after(w)});
   }
 }
@@ -116,12 +120,18 @@ void edge_state::watching(std::uint64_t id, const session_answer& a) {
   if (i == watchers.end())
     return;
   auto& w = i->second;
+  // The session that it listens to has crashed: it will be joined again.
+  if (a.why.code == errc::internal && w.listening != 0) {
+    w.live = false;
+    w.behind = true;
+    return;
+  }
   if (w.socket)
     return caught_up(w, a);
   auto& v = *w.visit;
   if (a.why.code != errc::none) {
-    if (w.open)
-      return end(id, true);
+    if (w.open) // it is over, or it is not whole
+      return a.why.code == errc::session_not_found ? end(id, true) : lose(w);
     refuse(v, a.why);
     return end(id, false);
   }
@@ -145,20 +155,25 @@ void edge_state::watching(std::uint64_t id, const session_answer& a) {
           .fetch_add(1, std::memory_order_relaxed);
     open(w, a.the_task ? &*a.the_task : nullptr, w.fresh);
   }
+  if (w.out->backlog() > http::outbox::high_water) { // another page would only lie there
+    w.live = false;
+    w.behind = true;
+    return;
+  }
   // A snapshot of its own, which tells up to `known`. Once: what is gone behind it is gone.
   if (a.reset && !v.on_reset.empty() && !std::exchange(w.reset_told, true)) {
     v.exchange->push(as_chunk(std::string{v.on_reset}));
     w.seen = std::max(w.seen, v.known);
     w.live = false;
+    w.behind = true;
     return catch_up(w);
   }
   if (a.reset && a.the_session && v.shape != nullptr && v.shape->reset != nullptr)
     v.exchange->push(as_chunk(v.shape->reset(
         options.epoch, a.the_task && !w.task.empty() ? &*a.the_task : nullptr, *a.the_session)));
-  auto was_behind = std::exchange(w.behind, false);
-  auto events = was_behind ? merge_deltas(a.events) : a.events;
   w.live = true;
-  for (auto& e : events) {
+  w.behind = false;
+  for (auto& e : w.skims ? merge_deltas(a.events) : a.events) {
     if (e->seq <= w.seen)
       continue;
     give(w, e, nullptr);
@@ -166,6 +181,9 @@ void edge_state::watching(std::uint64_t id, const session_answer& a) {
       return; // that was the last one
   }
   w.seen = std::max(w.seen, a.last_seq);
+  if (a.more)
+    return go_on(w);
+  w.skims = false;
   if (!a.ended)
     return;
   if (json)
@@ -179,7 +197,7 @@ void edge_state::news(const exchange_news& n) {
     return;
   auto& w = i->second;
   if (n.what == http::signal::drained) {
-    if (w.behind)
+    if (w.behind && !w.asked)
       catch_up(w);
     return;
   }
@@ -200,43 +218,43 @@ void edge_state::news(const exchange_news& n) {
   end(n.watcher, false);
 }
 
+void edge_state::go_on(watcher& w) {
+  w.live = false;
+  w.behind = true;
+  if (w.out->backlog() <= http::outbox::high_water)
+    catch_up(w);
+}
+
 void edge_state::catch_up(watcher& w, http::chunk held) {
+  if (w.stored)
+    return replay_on(w);
   auto a = std::make_shared<session_ask>();
   a->what = session_ask::kind::watch;
   a->key = w.key;
   a->task = w.task;
   a->after = cursor{options.epoch, next_after(w)};
+  w.asked = true;
   auto mine = [this, id = w.id, round = ++w.round]() -> watcher* {
     auto i = watchers.find(id);
-    return i == watchers.end() || i->second.round != round ? nullptr : &i->second;
+    if (i == watchers.end() || i->second.round != round)
+      return nullptr;
+    i->second.asked = false;
+    return &i->second;
   };
   parlor::ask(
       self, options.door(a->key), ask_timeout, session_ask_ptr{a},
       [this, mine, held](const session_answer_ptr& answer) {
+        if (auto* late = mine())
+          watching(late->id, *answer);
+      },
+      [this, mine](caf::error& e) {
         auto* late = mine();
         if (late == nullptr)
           return;
-        std::size_t bytes = 0;
-        for (auto& e : answer->events)
-          bytes += e->text.size() + 32;
-        auto asked_for = late->socket && late->socket->resuming; // and is given it page by page
-        if (bytes > options.max_catch_up && !asked_for) {        // it may come back with its cursor
-          stats_of_edges().cut.fetch_add(1, std::memory_order_relaxed);
-          notice(
-              log_level::warn, "slow_reader_cut",
-              {{"bytes_behind", std::to_string(bytes)},
-               {"session", late->key.id},
-               {"task", late->task},
-               {"request_id", late->socket ? late->socket->request_id : late->visit->request_id}});
-          if (late->socket)
-            return close_socket(*late, http::close_code::policy, "reads too slowly");
+        if (late->listening == 0 || e == caf::sec::request_timeout)
           return lose(*late);
-        }
-        watching(late->id, *answer);
-      },
-      [this, mine](caf::error&) {
-        if (auto* late = mine())
-          lose(*late);
+        late->live = false; // as above
+        late->behind = true;
       });
 }
 
@@ -283,16 +301,17 @@ void edge_state::end(std::uint64_t id, bool close) {
       by_session.erase(s);
   }
   if (w.listening)
-    unwatch(w.key);
+    unwatch(w.key, w.listening);
   if (close && w.open)
     w.out->close();
 }
 
-void edge_state::unwatch(const session_key& key) {
+void edge_state::unwatch(const session_key& key, std::uint64_t life) {
   auto a = std::make_shared<session_ask>();
   a->what = session_ask::kind::unwatch;
   a->key = key;
   a->listener = caf::actor_cast<listener_actor>(edge_actor{self});
+  a->life = life;
   parlor::ask(
       self, options.door(key), ask_timeout, session_ask_ptr{std::move(a)},
       [](const session_answer_ptr&) {}, [](caf::error&) { /* a dead session has no listeners */ });

@@ -48,7 +48,7 @@ struct session_ask {
     expire,   // like remove, if it has been idle for long enough
     look,     // the views of the session and of `task`
     unwatch,  // stop publishing to `listener` (once for each watch or submit that was answered yes
-              // and not ended)
+              // and not ended), unless it is of another `life` than that answer
     open,     // make it, if it is not there
     callback, // `news` for `task`, or for the one that waits; answered when what it ends is durable
     wake,     // load, and go on with what a dead server left open
@@ -59,6 +59,7 @@ struct session_ask {
   std::string task;  // cancel, look, callback; watch: only its events ("" = all of the session)
   std::optional<cursor> after; // watch; none: all of the task, or for a session only what comes
   listener_actor listener;     // may be empty
+  std::uint64_t life = 0;      // unwatch
 };
 using session_ask_ptr = std::shared_ptr<const session_ask>;
 
@@ -66,10 +67,13 @@ struct session_answer {
   refusal why{errc::none, {}, {}, 0};
   std::string task;
   std::string session;
-  bool replayed = false;      // submit: an earlier request with the same key made this task
-  bool reset = false;         // watch: the cursor cannot be honoured; the views are the snapshot
-  bool ended = false;         // watch: nothing follows the events
-  std::uint64_t last_seq = 0; // submit: of the event before the task's first
+  bool replayed = false; // submit: an earlier request with the same key made this task
+  bool reset = false;    // watch: the cursor cannot be honoured; the views are the snapshot
+  bool ended = false;    // watch: nothing follows the events, and those that are left for later
+  bool more = false;     // watch: a page is full; ask again with `last_seq` as the cursor
+  std::uint64_t last_seq = 0; // submit: of the event before the task's first; watch: the events are
+                              // all that there is up to here
+  std::uint64_t life = 0;     // submit, watch: of the session in memory; no other has the same
   std::vector<event_ptr> events;
   std::vector<task_header_ptr> open; // watch of a session: what runs and waits
   std::optional<task_view> the_task; // reset of a session: what runs

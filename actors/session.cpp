@@ -2,6 +2,8 @@
 
 #include "actors/ask.hpp"
 
+#include <atomic>
+
 namespace parlor {
 
 session_answer_ptr refusal_answer(errc code) {
@@ -50,9 +52,8 @@ void session_state::not_loaded() {
 
 void session_state::read() {
   auto query = std::make_shared<store_query>();
-  query->ask = [key = *key, limit = world->history_limit](store::reader& r) -> std::any {
-    return r.load_session(key, limit);
-  };
+  query->ask = [key = *key, limit = world->history_limit, images = world->limits.image_bytes](
+                   store::reader& r) -> std::any { return r.load_session(key, limit, images); };
   parlor::ask(
       self, world->archive, session_world::store_timeout, store_query_ptr{std::move(query)},
       [this](const store_reply_ptr& reply) {
@@ -65,8 +66,9 @@ void session_state::read() {
 }
 
 void session_state::loaded(store::session_image image) {
+  static std::atomic<std::uint64_t> lives{0};
   loading = false;
-  ++loaded_times;
+  life = ++lives;
   auto now = world->wall();
   talk.emplace(*key, world->limits, std::move(image), now);
   perform(talk->resume(now));
@@ -114,7 +116,8 @@ void session_state::handle(const session_ask& ask,
   case kind::remove:
     return perform(talk->remove(false, keep(std::move(promise)), world->wall()));
   case kind::unwatch:
-    drop_listener(ask.listener);
+    if (ask.life == life) // else whom it means has gone with the session that it listened to
+      drop_listener(ask.listener);
     promise.deliver(refusal_answer(errc::none));
     return;
   case kind::wake:
@@ -176,16 +179,15 @@ void session_state::perform(effects es) {
 
 void session_state::record(record_effect&& r) {
   if (auto after = std::chrono::milliseconds{std::exchange(r.after_ms, 0)}; after.count() != 0) {
-    self->delayed_send(
-        self, caf::timespan{after},
-        record_again{std::make_shared<const record_effect>(std::move(r)), loaded_times});
+    self->delayed_send(self, caf::timespan{after},
+                       record_again{std::make_shared<const record_effect>(std::move(r)), life});
     return;
   }
   auto group = std::make_shared<store::fact_group>(std::move(r.group));
   self->request(world->keeper, caf::infinite, fact_group_ptr{std::move(group)})
       .then(
-          [this, ticket = r.ticket, life = loaded_times](const recorded_ptr& done) {
-            if (!talk || life != loaded_times)
+          [this, ticket = r.ticket, then = life](const recorded_ptr& done) {
+            if (!talk || life != then)
               return; // removed meanwhile; the tickets of its successor are others
             if (done->error == errc::none)
               perform(talk->durable(ticket, done->result, world->wall()));
@@ -228,6 +230,7 @@ void session_state::answer(answer_effect&& a) {
   out->session = std::move(a.session);
   out->replayed = a.replayed;
   out->last_seq = a.accepted_seq == 0 ? 0 : a.accepted_seq - 1;
+  out->life = life;
   if (talk)
     out->the_session = talk->view();
   if (k.listener && made_none)
@@ -319,7 +322,7 @@ session_actor::behavior_type session(session_actor::stateful_pointer<session_sta
                [self](const session_alarm& a) { self->state.on_alarm(a.generation); }),
       observed(actor_kind::session, self,
                [self](const record_again& r) {
-                 if (self->state.talk && r.life == self->state.loaded_times)
+                 if (self->state.talk && r.life == self->state.life)
                    self->state.record(record_effect{*r.what});
                }),
       observed(actor_kind::session, self,

@@ -22,6 +22,7 @@ namespace parlor {
 /// What all sessions share. Immutable once the system runs.
 struct session_world {
   static constexpr std::chrono::seconds store_timeout{30}; // for reads
+  std::size_t page = page_bytes;                           // of what a watcher has missed
   std::string epoch;
   keeper_actor keeper;
   archive_actor archive;
@@ -53,7 +54,7 @@ struct session_state {
   bool after_crash = false;
   bool leaving = false;
   std::uint64_t received = 0; // asks, for the lobby
-  std::uint64_t loaded_times = 0;
+  std::uint64_t life = 0;     // whenever it is loaded it is another one, in all of this process
   caf::actor_clock::time_point last_active;
   std::deque<std::pair<session_ask_ptr, caf::typed_response_promise<session_answer_ptr>>> stash;
   struct kept {
@@ -85,11 +86,12 @@ struct session_state {
   void listen(const listener_actor& l);
   void drop_listener(const listener_actor& l);
   bool is_there() const; // durably
-  /// Answers a watch. `events` are those of its own up to `done`; what follows is found.
-  void recall(session_ask_ptr ask, std::uint64_t done, std::vector<event_ptr> events,
-              caf::typed_response_promise<session_answer_ptr> promise);
-  void answer_watch(const session_ask& ask, std::uint64_t done, std::vector<event_ptr> events,
-                    caf::typed_response_promise<session_answer_ptr>& promise);
+  /// Answers a watch with a page. `found` are those of its events up to `done`, which take `used`
+  /// of it; what follows is found.
+  void recall(session_ask_ptr ask, std::uint64_t done, std::vector<event_ptr> found,
+              std::size_t used, caf::typed_response_promise<session_answer_ptr> promise);
+  void answer_watch(const session_ask& ask, std::uint64_t done, std::vector<event_ptr> found,
+                    std::size_t used, caf::typed_response_promise<session_answer_ptr>& promise);
   void perform(effects es);
   void record(record_effect&& r);
   void run(task_order_ptr order);

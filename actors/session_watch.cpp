@@ -3,10 +3,8 @@
 // Who listens to the session, and what they have missed.
 
 #include "actors/ask.hpp"
-#include "actors/replay.hpp"
 
 #include <algorithm>
-#include <limits>
 
 namespace parlor {
 
@@ -34,13 +32,6 @@ std::shared_ptr<session_answer> reset_answer(const conversation& talk, const std
   return a;
 }
 
-/// What the disk has of a session's events.
-struct missed {
-  std::vector<event_ptr> events;
-  std::uint64_t whole_to = std::numeric_limits<std::uint64_t>::max();
-  bool gap = false; // some of it is not kept any more
-};
-
 } // namespace
 
 void session_state::drop_listener(const listener_actor& l) {
@@ -66,6 +57,7 @@ void session_state::watch(const session_ask& ask,
                  (c.seq == 0 || c.seq + 1 >= talk->first_seq());
     if (!known) {
       auto a = reset_answer(*talk, ask.task);
+      a->life = life;
       if (ask.listener && !a->ended)
         listen(ask.listener);
       promise.deliver(session_answer_ptr{std::move(a)});
@@ -77,85 +69,87 @@ void session_state::watch(const session_ask& ask,
   // arrives after what it contains, and before what it does not.
   if (ask.listener)
     listen(ask.listener);
-  recall(std::make_shared<const session_ask>(ask), after, {}, std::move(promise));
+  recall(std::make_shared<const session_ask>(ask), after, {}, 0, std::move(promise));
 }
 
-void session_state::recall(session_ask_ptr ask, std::uint64_t done, std::vector<event_ptr> events,
+void session_state::recall(session_ask_ptr ask, std::uint64_t done, std::vector<event_ptr> found,
+                           std::size_t used,
                            caf::typed_response_promise<session_answer_ptr> promise) {
   auto from_memory = talk->first_recent();
-  if (done + 1 >= from_memory || talk->last_told() <= done)
-    return answer_watch(*ask, done, std::move(events), promise);
+  if (used >= world->page || done + 1 >= from_memory || talk->last_told() <= done)
+    return answer_watch(*ask, done, std::move(found), used, promise);
   auto query = std::make_shared<store_query>();
-  query->ask = [key = *key, task = ask->task, done](store::reader& r) -> std::any {
-    constexpr std::size_t page = 1000; // many more than can be open at once
-    missed found;
-    auto add = [&](const store::stored_task& t) {
-      for (auto& e : stored_events(t))
-        if (e->seq > done)
-          found.events.push_back(std::move(e));
-    };
-    if (task.empty()) {
-      auto tasks = r.tasks_after(key, done, page, &found.gap);
-      for (auto& t : tasks)
-        add(t);
-      if (tasks.size() == page) // by accepted_seq: of those that follow nothing is before this
-        found.whole_to = tasks.back().accepted_seq - 1;
-    } else if (auto t = r.find_task(key.tenant, task)) {
-      add(*t);
-    }
-    std::sort(found.events.begin(), found.events.end(),
-              [](auto& a, auto& b) { return a->seq < b->seq; });
-    return found;
+  // What memory holds when the disk is asked is taken from there, or, if it has left memory by
+  // then, from the disk again.
+  past what{done, from_memory - 1, world->page - used};
+  query->ask = [key = *key, task = ask->task, what](store::reader& r) -> std::any {
+    if (task.empty())
+      return r.past_of_session(key, what);
+    return r.past_of_task(key.tenant, task, what).value_or(past_page{{}, what.upto, false});
   };
   auto id = keep(promise); // only in case that the session crashes
   parlor::ask(
       self, world->archive, session_world::store_timeout, store_query_ptr{std::move(query)},
-      [this, ask, from_memory, id, events = std::move(events), promise,
-       same = loaded_times](const store_reply_ptr& reply) mutable {
+      [this, ask, id, found = std::move(found), used, promise, then = life,
+       what](const store_reply_ptr& reply) mutable {
         promises.erase(id);
-        if (!talk || loaded_times != same) { // removed meanwhile
+        if (!talk || life != then) { // removed meanwhile
           promise.deliver(refusal_answer(errc::session_not_found));
           return;
         }
-        auto* found = std::any_cast<missed>(&reply->value);
-        if (found == nullptr) {
+        auto* page = std::any_cast<past_page>(&reply->value);
+        if (page == nullptr) {
           if (ask->listener)
             drop_listener(ask->listener);
           promise.deliver(refusal_answer(errc::store_failed));
           return;
         }
-        if (found->gap) {
-          promise.deliver(session_answer_ptr{reset_answer(*talk, {})});
+        if (page->gap) {
+          auto a = reset_answer(*talk, {});
+          a->life = life;
+          promise.deliver(session_answer_ptr{std::move(a)});
           return;
         }
-        // What memory held when the disk was asked is taken from there, or, if it has left memory
-        // since, from the disk again.
-        auto to = std::min(found->whole_to, from_memory - 1);
-        for (auto& e : found->events)
-          if (e->seq <= to)
-            events.push_back(e);
-        recall(ask, to, std::move(events), std::move(promise));
+        for (auto& e : page->events) {
+          used += size_in_page(*e);
+          found.push_back(e);
+        }
+        if (page->upto < what.upto && !found.empty()) // it is full
+          return answer_watch(*ask, page->upto, std::move(found), used, promise);
+        recall(ask, page->upto, std::move(found), used, std::move(promise));
       },
-      [this, ask, id, promise, same = loaded_times](caf::error&) mutable {
+      [this, ask, id, promise, then = life](caf::error&) mutable {
         promises.erase(id);
-        if (ask->listener && talk && loaded_times == same)
+        if (ask->listener && talk && life == then)
           drop_listener(ask->listener);
         promise.deliver(refusal_answer(errc::store_failed));
       });
 }
 
 void session_state::answer_watch(const session_ask& ask, std::uint64_t done,
-                                 std::vector<event_ptr> events,
+                                 std::vector<event_ptr> found, std::size_t used,
                                  caf::typed_response_promise<session_answer_ptr>& promise) {
   auto a = std::make_shared<session_answer>();
-  auto mine = [&](const event_ptr& e) {
-    return ask.task.empty() || !e->task || e->task->id == ask.task;
-  };
-  a->events = std::move(events);
-  for (auto& e : talk->recent())
-    if (e->seq > done && mine(e))
-      a->events.push_back(e);
-  a->last_seq = talk->last_told();
+  a->life = life;
+  a->events = std::move(found);
+  a->last_seq = done;
+  auto& recent = talk->recent();
+  auto next = std::partition_point(recent.begin(), recent.end(),
+                                   [done](const event_ptr& e) { return e->seq <= done; });
+  auto full = done + 1 < talk->first_recent(); // else memory goes on from there
+  for (; !full && next != recent.end(); ++next) {
+    auto& e = **next;
+    if (ask.task.empty() || !e.task || e.task->id == ask.task) {
+      if (used != 0 && used + size_in_page(e) > world->page)
+        break;
+      used += size_in_page(e);
+      a->events.push_back(*next);
+    }
+    a->last_seq = e.seq;
+  }
+  a->more = full || next != recent.end();
+  if (!a->more)
+    a->last_seq = talk->last_told();
   if (ask.task.empty()) {
     a->open = talk->open_tasks();
   } else {

@@ -186,6 +186,7 @@ int serve(const settings& config) {
     world->archive = recall;
     world->limits.max_turns = config.session.max_turns;
     world->limits.token_budget = static_cast<std::int64_t>(config.session.token_budget);
+    world->limits.image_bytes = config.session.image_budget;
     world->limits.retry_interrupted = config.session.recover == recovery::retry;
     world->idle_expiry = config.session.idle_expiry;
     world->memory_for = config.session.memory;

@@ -100,7 +100,6 @@ void add_streams(metrics_page& p, const http::server_stats* web) {
   metrics_page::add(resumes, edges.resets, {{"result", "gap"}});
   auto& dropped =
       p.add("parlor_subscribers_dropped_total", "Readers that were cut.", type::Counter);
-  metrics_page::add(dropped, edges.cut, {{"reason", "behind"}});
   metrics_page::add(dropped, web != nullptr ? number(web->stalled_total) : 0,
                     {{"reason", "stalled"}});
 }

@@ -177,7 +177,7 @@ std::string text_of(const message& m) {
   if (!m.extra.starts_with('['))
     return m.content;
   boost::json::error_code ec;
-  auto parts = boost::json::parse(m.extra, ec);
+  auto parts = boost::json::parse(std::string_view{m.extra}, ec);
   std::string out;
   if (!ec && parts.is_array())
     for (auto& p : parts.get_array())

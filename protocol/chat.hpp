@@ -1,6 +1,8 @@
 #pragma once
 // What is said in a conversation, and to a model. Values only; any thread.
 
+#include "protocol/shared_text.hpp"
+
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -18,9 +20,9 @@ struct message {
   role who = role::user;
   std::string content;
   /// When not empty: the members of the wire message beside `role` and `content`, as the text of a
-  /// JSON object (tool calls, names); or, if it starts with `[`, the content parts that replace
-  /// `content`.
-  std::string extra;
+  /// JSON object (tool calls, names); or, if it starts with `[`, the content parts (images) that
+  /// replace `content`, which still has their text.
+  shared_text extra;
 };
 
 /// A message of the stored history.

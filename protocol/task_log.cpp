@@ -68,15 +68,6 @@ bool advance(T& where, std::uint64_t by) {
 }
 
 /// What the entry says of the event.
-bool read_delta(event& e, std::uint64_t size, std::string_view& text) {
-  if (size > text.size())
-    return false;
-  e.kind = event_kind::delta;
-  e.text = text.substr(0, size);
-  text.remove_prefix(size);
-  return true;
-}
-
 bool read_retry(event& e, std::uint64_t value, std::string_view& entries) {
   e.kind = event_kind::retry;
   e.discard = (value & 1) != 0;
@@ -105,17 +96,6 @@ bool read_rare(event& e, std::uint64_t which, std::string_view& entries) {
   default:
     return false;
   }
-}
-
-/// The text that a watcher of these events has before it.
-std::string text_told(const std::vector<event_ptr>& events) {
-  std::string text;
-  for (auto& e : events)
-    if (e->kind == event_kind::delta)
-      text += e->text;
-    else if (e->kind == event_kind::stage_done || (e->kind == event_kind::retry && e->discard))
-      text.clear();
-  return text;
 }
 
 } // namespace
@@ -171,52 +151,74 @@ void task_log::note(const event& e) {
     put(out, e.text);
 }
 
+bool log_reader::next(event& e) {
+  e = {};
+  while (!damaged_ && !entries_.empty()) {
+    std::uint64_t head = 0, time = 0, value = 0;
+    damaged_ = !get(entries_, head) || !get(entries_, time) || !get(entries_, value);
+    if (damaged_)
+      break;
+    if ((head & 3) == tag_rare && value == rare_stage) {
+      auto name = std::make_shared<std::string>();
+      damaged_ = !get(entries_, *name);
+      stage_ = std::move(name);
+      continue;
+    }
+    damaged_ = !read(e, head, time, value);
+    return !damaged_;
+  }
+  return false;
+}
+
+bool log_reader::read(event& e, std::uint64_t head, std::uint64_t time, std::uint64_t value) {
+  if (!advance(seq_, head >> 2) || !advance(at_, time))
+    return false;
+  e.seq = seq_;
+  e.at = at_;
+  e.stage = stage_;
+  from_ = read_;
+  size_ = 0;
+  switch (head & 3) {
+  case tag_delta:
+    e.kind = event_kind::delta;
+    size_ = value;
+    return advance(read_, value);
+  case tag_progress:
+    return read_progress(e, value);
+  case tag_retry:
+    if (!read_retry(e, value, entries_))
+      return false;
+    break;
+  default:
+    if (!read_rare(e, value, entries_))
+      return false;
+  }
+  if (e.kind == event_kind::stage_done || (e.kind == event_kind::retry && e.discard))
+    shown_from_ = read_;
+  if (e.kind == event_kind::text_done) {
+    from_ = shown_from_;
+    size_ = read_ - shown_from_;
+  }
+  return true;
+}
+
 std::vector<event_ptr> replay(std::uint64_t base_seq, std::int64_t base_at,
                               const task_header_ptr& task, std::string_view text,
                               std::string_view entries, bool* whole) {
   std::vector<event_ptr> out;
-  std::shared_ptr<const std::string> stage;
+  log_reader log{base_seq, base_at, entries};
   auto ok = true;
-  while (ok && !entries.empty()) {
-    std::uint64_t head = 0, time = 0, value = 0;
-    if (!get(entries, head) || !get(entries, time) || !get(entries, value)) {
-      ok = false;
-      break;
-    }
-    if ((head & 3) == tag_rare && value == rare_stage) {
-      auto name = std::make_shared<std::string>();
-      ok = get(entries, *name);
-      stage = std::move(name);
-      continue;
-    }
-    auto e = std::make_shared<event>();
-    ok = advance(base_seq, head >> 2) && advance(base_at, time);
+  for (event e; ok && log.next(e);) {
+    ok = log.text_read() <= text.size();
     if (!ok)
       break;
-    e->seq = base_seq;
-    e->at = base_at;
-    e->task = task;
-    e->stage = stage;
-    switch (head & 3) {
-    case tag_delta:
-      ok = read_delta(*e, value, text);
-      break;
-    case tag_progress:
-      ok = read_progress(*e, value);
-      break;
-    case tag_retry:
-      ok = read_retry(*e, value, entries);
-      break;
-    default:
-      ok = read_rare(*e, value, entries);
-    }
-    if (ok && e->kind == event_kind::text_done)
-      e->text = text_told(out);
-    if (ok)
-      out.push_back(std::move(e));
+    e.task = task;
+    if (log.text_size() != 0)
+      e.text = text.substr(log.text_from(), log.text_size());
+    out.push_back(std::make_shared<const event>(std::move(e)));
   }
   if (whole != nullptr)
-    *whole = ok && text.empty();
+    *whole = ok && !log.damaged() && log.text_read() == text.size();
   return out;
 }
 

@@ -54,6 +54,38 @@ private:
   pieces noted_;
 };
 
+/// Reads the entries one after another. The text is not needed for that: of an event that shows
+/// some it is said where that stands.
+class log_reader {
+public:
+  log_reader(std::uint64_t base_seq, std::int64_t base_at, std::string_view entries)
+      : seq_{base_seq}, at_{base_at}, entries_{entries} {}
+
+  /// The next event, without its task and without what stands in the text. False at the end, and at
+  /// damage.
+  bool next(event& e);
+  bool damaged() const noexcept { return damaged_; }
+
+  /// Where the last event's share of the text is: a delta's piece; of text_done, all that the
+  /// watcher has before it.
+  std::size_t text_from() const noexcept { return from_; }
+  std::size_t text_size() const noexcept { return size_; }
+  std::size_t text_read() const noexcept { return read_; } // by all deltas so far
+
+private:
+  bool read(event& e, std::uint64_t head, std::uint64_t time, std::uint64_t value);
+
+  std::uint64_t seq_;
+  std::int64_t at_;
+  std::string_view entries_;
+  std::shared_ptr<const std::string> stage_;
+  std::size_t read_ = 0;
+  std::size_t shown_from_ = 0; // what was before is void
+  std::size_t from_ = 0;
+  std::size_t size_ = 0;
+  bool damaged_ = false;
+};
+
 /// The events again, in order. `text` and `entries` are concatenations of what was taken. A damaged
 /// record yields the events up to the damage; `whole` (if given) says whether there was none.
 std::vector<event_ptr> replay(std::uint64_t base_seq, std::int64_t base_at,

@@ -47,4 +47,17 @@ window_result fit_window(std::string_view system_prompt,
   return out;
 }
 
+message without_images(const message& m) {
+  constexpr std::string_view note = "[images left out]";
+  return {
+      m.who, m.content.empty() ? std::string{note} : m.content + "\n\n" + std::string{note}, {}};
+}
+
+void fit_images(std::vector<history_message>& history, std::size_t bytes) {
+  image_budget left{bytes};
+  for (auto m = history.rbegin(); m != history.rend(); ++m)
+    if (m->said.extra.starts_with('[') && !left.fits(m->said.extra.size()))
+      m->said = without_images(m->said);
+}
+
 } // namespace parlor

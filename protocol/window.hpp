@@ -4,6 +4,7 @@
 
 #include "protocol/chat.hpp"
 
+#include <cstddef>
 #include <cstdint>
 #include <string_view>
 #include <vector>
@@ -21,5 +22,27 @@ struct window_result {
 window_result fit_window(std::string_view system_prompt,
                          const std::vector<history_message>& history, const message& now,
                          std::int64_t token_budget);
+
+/// How many bytes of images may go along with a question, beside its own: those of the newest
+/// messages. They are counted as they are sent, in base64.
+class image_budget {
+public:
+  explicit image_budget(std::size_t bytes) : left_{bytes} {}
+  /// The newest message first: may its images go along? If not, none that is older may.
+  bool fits(std::size_t bytes) noexcept {
+    auto yes = bytes <= left_;
+    left_ = yes ? left_ - bytes : 0;
+    return yes;
+  }
+
+private:
+  std::size_t left_;
+};
+
+/// What is left of a message whose images do not go along: its text, and that there were some.
+message without_images(const message& m);
+
+/// Of the history, oldest first, only the images within the budget stay.
+void fit_images(std::vector<history_message>& history, std::size_t bytes);
 
 } // namespace parlor

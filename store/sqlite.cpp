@@ -1,5 +1,7 @@
 #include "store/sqlite.hpp"
 
+#include <algorithm>
+
 #include <cerrno>
 
 namespace parlor::store::sqlite {
@@ -53,6 +55,25 @@ std::string rows::text(int column) const {
   auto* p = static_cast<const char*>(sqlite3_column_blob(stmt_, column));
   auto n = sqlite3_column_bytes(stmt_, column);
   return p ? std::string(p, static_cast<std::size_t>(n)) : std::string{};
+}
+
+part_reader::part_reader(sqlite3* db, const char* table, const char* column, std::int64_t row)
+    : db_{db} {
+  if (auto rc = sqlite3_blob_open(db, "main", table, column, row, 0, &blob_); rc != SQLITE_OK) {
+    sqlite3_blob_close(blob_);
+    throw error{db, rc, "open a value"};
+  }
+}
+
+std::string part_reader::read(std::size_t from, std::size_t bytes) const {
+  if (from >= size())
+    return {};
+  std::string out(std::min(bytes, size() - from), '\0');
+  if (auto rc = sqlite3_blob_read(blob_, out.data(), static_cast<int>(out.size()),
+                                  static_cast<int>(from));
+      rc != SQLITE_OK)
+    throw error{db_, rc, "read a value"};
+  return out;
 }
 
 connection::connection(const std::string& path) {

@@ -52,6 +52,24 @@ private:
   sqlite3_stmt* stmt_;
 };
 
+/// A value that may be long, read in parts: the rest of it does not come into memory. Not for what
+/// is null.
+class part_reader {
+public:
+  part_reader(sqlite3* db, const char* table, const char* column, std::int64_t row);
+  part_reader(const part_reader&) = delete;
+  part_reader& operator=(const part_reader&) = delete;
+  ~part_reader() { sqlite3_blob_close(blob_); }
+
+  std::size_t size() const { return static_cast<std::size_t>(sqlite3_blob_bytes(blob_)); }
+  /// So many bytes from there on, or as many as there are.
+  std::string read(std::size_t from, std::size_t bytes) const;
+
+private:
+  sqlite3* db_;
+  sqlite3_blob* blob_ = nullptr;
+};
+
 class connection {
 public:
   /// Opens an existing file. No connection checkpoints by itself, not even when it closes: SQLite

@@ -69,7 +69,8 @@ std::optional<stored_session> sqlite_reader::find_session(const session_key& key
   return s;
 }
 
-session_image sqlite_reader::load_session(const session_key& key, std::size_t history_limit) {
+session_image sqlite_reader::load_session(const session_key& key, std::size_t history_limit,
+                                          std::size_t image_bytes) {
   snapshot one{db_};
   session_image image;
   image.session = find_session(key);
@@ -82,9 +83,9 @@ session_image sqlite_reader::load_session(const session_key& key, std::size_t hi
   image.first_free_seq = image.session->lease + 1;
   auto row = find_session_row(db_, key).value();
   // A turn that is run again needs what was said, however long the history is.
-  image.history =
-      messages(row, std::max(history_limit, static_cast<std::size_t>(row.open_tasks)), newest(row))
-          .messages;
+  image.history = messages(row, std::max(history_limit, static_cast<std::size_t>(row.open_tasks)),
+                           newest(row), image_bytes)
+                      .messages;
   image.open_tasks = open_tasks(row);
   return image;
 }
@@ -198,55 +199,14 @@ std::optional<stored_task> sqlite_reader::find_task(const std::string& tenant,
   return std::move(t->task);
 }
 
-std::vector<stored_task> sqlite_reader::tasks_after(const session_key& key, std::uint64_t after,
-                                                    std::size_t limit, bool* gap) {
+std::optional<stored_task> sqlite_reader::find_task_head(const std::string& tenant,
+                                                         const std::string& task) {
   snapshot one{db_};
-  std::vector<stored_task> found;
-  auto s = find_session_row(db_, key);
-  if (!s)
-    return found;
-  std::vector<std::int64_t> ids; // newest first
-  // Accepted when nothing else was open: what was accepted before had ended by then.
-  auto alone = [after](std::uint64_t accepted, std::uint64_t started) {
-    return accepted <= after && started == accepted + 1;
-  };
-  for (auto id = s->last_task; id != 0;) {
-    if (auto r = db_.query("SELECT prev, accepted_seq, started_seq FROM open_task WHERE id = ? AND "
-                           "session = ?",
-                           id, s->number);
-        r.next()) {
-      ids.push_back(id);
-      if (alone(r.number(1), r.number(2)))
-        break;
-      id = r.integer(0);
-      continue;
-    }
-    auto r = db_.query("SELECT prev, ended_seq, settled, accepted_seq, started_seq FROM ended_task "
-                       "WHERE id = ? AND session = ?",
-                       id, s->number);
-    if (!r.next()) { // pruned, and all before it
-      if (gap != nullptr)
-        *gap = true;
-      break;
-    }
-    auto seen = r.number(1) <= after;
-    if (seen && r.integer(2) != 0)
-      break; // and all that were accepted before had ended by then
-    if (!seen)
-      ids.push_back(id);
-    if (alone(r.number(3), r.number(4)))
-      break;
-    id = r.integer(0);
-  }
-  for (auto id = ids.rbegin(); id != ids.rend() && found.size() < limit; ++id) {
-    auto t = task_row_at(db_, *id, true);
-    if (!t)
-      continue;
-    complete_view(t->task);
-    if (t->task.view.last_seq > after)
-      found.push_back(std::move(t->task));
-  }
-  return found;
+  auto t = find_task_row(db_, task, false);
+  if (!t || t->task.key.tenant != tenant)
+    return std::nullopt;
+  complete_view(t->task);
+  return std::move(t->task);
 }
 
 std::vector<usage_recorded> sqlite_reader::usage_of(const std::string& task) {

@@ -12,11 +12,15 @@ public:
   /// `keep`: what must live as long as the connection (the lock on the file).
   sqlite_reader(const std::string& path, std::shared_ptr<void> keep);
 
-  session_image load_session(const session_key& key, std::size_t history_limit) override;
+  session_image load_session(const session_key& key, std::size_t history_limit,
+                             std::size_t image_bytes) override;
   std::optional<stored_session> find_session(const session_key& key) override;
   std::optional<stored_task> find_task(const std::string& tenant, const std::string& task) override;
-  std::vector<stored_task> tasks_after(const session_key& key, std::uint64_t after,
-                                       std::size_t limit, bool* gap = nullptr) override;
+  std::optional<stored_task> find_task_head(const std::string& tenant,
+                                            const std::string& task) override;
+  std::optional<past_page> past_of_task(const std::string& tenant, const std::string& task,
+                                        const past& what) override;
+  past_page past_of_session(const session_key& key, const past& what) override;
   session_page list_sessions(const std::string& tenant, std::size_t limit,
                              const std::string& page) override;
   std::optional<message_page> list_messages(const session_key& key, std::size_t limit,
@@ -39,7 +43,8 @@ private:
   std::vector<stored_task> open_tasks(const session_row& s);
   std::int64_t row_before(const session_row& s, const std::string& msg_id);
   place place_of(const session_row& s, const std::string& before);
-  message_page messages(const session_row& s, std::size_t limit, place from);
+  message_page messages(const session_row& s, std::size_t limit, place from,
+                        std::optional<std::size_t> image_bytes);
 
   std::shared_ptr<void> keep_;
   sqlite::connection db_;

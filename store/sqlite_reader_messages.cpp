@@ -1,5 +1,6 @@
 // Histories: the messages of ended turns, and after them the questions of open ones.
 
+#include "protocol/window.hpp"
 #include "store/sqlite_reader.hpp"
 
 #include "store/snapshot.hpp"
@@ -15,12 +16,13 @@ namespace {
 // messages yet: this and the number of its acceptance. Rows are below it.
 constexpr std::uint64_t open_base = 500'000'000'000'000'000;
 
+/// Without its `extra`, which may be as long as a few photos.
 history_message read_message(const sqlite::rows& r) {
   return {r.text(0),
-          {static_cast<role>(r.integer(1)), r.text(2), r.text(3)},
-          r.text(4),
-          r.integer(5),
-          r.integer(6) != 0};
+          {static_cast<role>(r.integer(1)), r.text(2), {}},
+          r.text(3),
+          r.integer(4),
+          r.integer(5) != 0};
 }
 
 } // namespace
@@ -71,7 +73,9 @@ sqlite_reader::place sqlite_reader::place_of(const session_row& s, const std::st
 }
 
 /// The newest that are before that place, oldest first.
-message_page sqlite_reader::messages(const session_row& s, std::size_t limit, place from) {
+/// `image_bytes`: of those of ended turns; nothing: `extra` is left out altogether.
+message_page sqlite_reader::messages(const session_row& s, std::size_t limit, place from,
+                                     std::optional<std::size_t> image_bytes) {
   message_page out;
   std::string oldest;
   auto more = false;
@@ -86,26 +90,37 @@ message_page sqlite_reader::messages(const session_row& s, std::size_t limit, pl
   };
   auto left = s.open_tasks;
   for (auto id = s.last_task; id != 0 && left > 0 && !more;) {
-    auto r = db_.query("SELECT message_id, role, said, extra, name, accepted_at, 0, prev, "
-                       "accepted_seq FROM open_task WHERE id = ? AND session = ?",
+    auto r = db_.query("SELECT message_id, role, said, name, accepted_at, 0, prev, accepted_seq "
+                       "FROM open_task WHERE id = ? AND session = ?",
                        id, s.number);
     if (r.next()) {
       --left;
-      if (r.number(8) < from.open_below)
-        add(r, open_base + r.number(8));
-      id = r.integer(7);
+      if (r.number(7) < from.open_below && add(r, open_base + r.number(7)) && image_bytes)
+        out.messages.back().said.extra =
+            sqlite::part_reader{db_.raw(), "open_task", "extra", id}.read(0, SIZE_MAX);
+      id = r.integer(6);
       continue;
     }
     auto e = db_.query("SELECT prev FROM ended_task WHERE id = ? AND session = ?", id, s.number);
     id = e.next() ? e.integer(0) : 0;
   }
+  image_budget room{image_bytes.value_or(0)};
   for (auto id = from.row; id != 0 && !more;) {
-    auto r = db_.query("SELECT msg_id, role, content, extra, task, at, partial, prev FROM message "
-                       "WHERE id = ? AND session = ?",
-                       id, s.number);
+    auto r =
+        db_.query("SELECT msg_id, role, content, task, at, partial, prev FROM message WHERE id "
+                  "= ? AND session = ?",
+                  id, s.number);
     if (!r.next() || !add(r, static_cast<std::uint64_t>(id)))
       break;
-    id = r.integer(7);
+    if (image_bytes) {
+      auto& said = out.messages.back().said;
+      sqlite::part_reader extra{db_.raw(), "message", "extra", id};
+      if (extra.read(0, 1) == "[" && !room.fits(extra.size()))
+        said = without_images(said);
+      else
+        said.extra = extra.read(0, SIZE_MAX);
+    }
+    id = r.integer(6);
   }
   if (more)
     out.next_before = oldest;
@@ -119,7 +134,7 @@ std::optional<message_page> sqlite_reader::list_messages(const session_key& key,
   auto s = find_session_row(db_, key);
   if (!s)
     return std::nullopt;
-  return messages(*s, limit, before.empty() ? newest(*s) : place_of(*s, before));
+  return messages(*s, limit, before.empty() ? newest(*s) : place_of(*s, before), std::nullopt);
 }
 
 } // namespace parlor::store

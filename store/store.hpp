@@ -6,6 +6,7 @@
 #include "protocol/command.hpp"
 #include "protocol/event.hpp"
 #include "protocol/ids.hpp"
+#include "protocol/past.hpp"
 
 #include <cstdint>
 #include <memory>
@@ -205,16 +206,25 @@ public:
 class reader {
 public:
   virtual ~reader() = default;
-  virtual session_image load_session(const session_key& key, std::size_t history_limit) = 0;
+  /// Images of ended turns that are beyond `image_bytes` (protocol/window.hpp) are left out.
+  virtual session_image load_session(const session_key& key, std::size_t history_limit,
+                                     std::size_t image_bytes = SIZE_MAX) = 0;
   virtual std::optional<stored_session> find_session(const session_key& key) = 0;
   virtual std::optional<stored_task> find_task(const std::string& tenant,
                                                const std::string& task) = 0;
-  /// Tasks of the session that have an event numbered above `after`, by accepted_seq; at most
-  /// `limit`. `gap` is set if there were more, which have been pruned.
-  virtual std::vector<stored_task> tasks_after(const session_key& key, std::uint64_t after,
-                                               std::size_t limit, bool* gap = nullptr) = 0;
+  /// Without what may be long: its texts, its log, and the content of its end are left out, and
+  /// what of its view is read from them.
+  virtual std::optional<stored_task> find_task_head(const std::string& tenant,
+                                                    const std::string& task) = 0;
+  /// Part of what the task has told; nothing if there is no such task.
+  virtual std::optional<past_page> past_of_task(const std::string& tenant, const std::string& task,
+                                                const past& what) = 0;
+  /// Part of what the session's tasks have told. It has a gap if there were more of them, which
+  /// have been pruned.
+  virtual past_page past_of_session(const session_key& key, const past& what) = 0;
   virtual session_page list_sessions(const std::string& tenant, std::size_t limit,
                                      const std::string& page) = 0;
+  /// Without their `extra`.
   virtual std::optional<message_page> list_messages(const session_key& key, std::size_t limit,
                                                     const std::string& before) = 0;
   virtual std::int64_t count_sessions() = 0;

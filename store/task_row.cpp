@@ -16,7 +16,8 @@ namespace {
 #define PARLOR_END_COLUMNS                                                                         \
   "status, ended_at, ended_seq, error, detail, answer_id, finish_reason, prompt_tokens, "          \
   "completion_tokens, exact, attempts, history_dropped, session_tokens, "                          \
-  "session_questions, content, text, log"
+  "session_questions"
+#define PARLOR_TEXT_COLUMNS "content, text, log"
 
 task_row read_common(const sqlite::rows& r) {
   task_row row{r.integer(0), r.integer(1), r.integer(2), {}};
@@ -43,13 +44,14 @@ task_row read_common(const sqlite::rows& r) {
   return row;
 }
 
-task_row read_open(sqlite::connection& db, const sqlite::rows& r) {
+task_row read_open(sqlite::connection& db, const sqlite::rows& r, bool texts) {
   auto row = read_common(r);
-  for (auto c = db.query("SELECT text, log FROM checkpoint WHERE task = ? ORDER BY n", row.id);
-       c.next();) {
-    row.task.text += c.text(0);
-    row.task.log += c.text(1);
-  }
+  if (texts)
+    for (auto c = db.query("SELECT text, log FROM checkpoint WHERE task = ? ORDER BY n", row.id);
+         c.next();) {
+      row.task.text += c.text(0);
+      row.task.log += c.text(1);
+    }
   // What is recorded of an attempt may be newer than the log.
   for (auto a = db.query("SELECT coalesce(max(attempt), 0) FROM attempt WHERE task = ?", row.id);
        a.next();)
@@ -57,14 +59,12 @@ task_row read_open(sqlite::connection& db, const sqlite::rows& r) {
   return row;
 }
 
-task_row read_ended(const sqlite::rows& r) {
+task_row read_ended(const sqlite::rows& r, bool texts) {
   auto row = read_common(r);
   auto& t = row.task;
   t.view.status = static_cast<task_status>(r.integer(20));
   t.ended_at = r.integer(21);
   t.ended_seq = r.number(22);
-  t.text = r.text(35);
-  t.log = r.text(36);
   auto end = std::make_shared<outcome>();
   end->status = t.view.status;
   end->error = errc_from_name(r.text(23));
@@ -76,34 +76,47 @@ task_row read_ended(const sqlite::rows& r) {
   end->history_dropped = r.small(31);
   end->session_tokens = r.integer(32);
   end->session_questions = r.integer(33);
-  end->content = r.null(34) ? t.text : r.text(34);
+  if (texts) {
+    t.text = r.text(35);
+    t.log = r.text(36);
+    end->content = r.null(34) ? t.text : r.text(34);
+  }
   t.view.end = std::move(end);
   return row;
 }
 
 } // namespace
 
-std::optional<task_row> find_task_row(sqlite::connection& db, std::string_view name) {
+std::optional<task_row> find_task_row(sqlite::connection& db, std::string_view name, bool texts) {
   auto ids = task_ids_of(name);
   if (auto r = db.query("SELECT " PARLOR_TASK_COLUMNS
                         " FROM open_task WHERE id BETWEEN ? AND ? AND name = ?",
                         ids.first, ids.last, name);
       r.next())
-    return read_open(db, r);
-  auto r = db.query("SELECT " PARLOR_TASK_COLUMNS ", " PARLOR_END_COLUMNS
-                    " FROM ended_task WHERE id BETWEEN ? AND ? AND name = ?",
-                    ids.first, ids.last, name);
-  return r.next() ? std::optional{read_ended(r)} : std::nullopt;
+    return read_open(db, r, texts);
+  auto r = texts ? db.query("SELECT " PARLOR_TASK_COLUMNS ", " PARLOR_END_COLUMNS
+                            ", " PARLOR_TEXT_COLUMNS
+                            " FROM ended_task WHERE id BETWEEN ? AND ? AND name = ?",
+                            ids.first, ids.last, name)
+                 : db.query("SELECT " PARLOR_TASK_COLUMNS ", " PARLOR_END_COLUMNS
+                            " FROM ended_task WHERE id BETWEEN ? AND ? AND name = ?",
+                            ids.first, ids.last, name);
+  return r.next() ? std::optional{read_ended(r, texts)} : std::nullopt;
 }
 
-std::optional<task_row> task_row_at(sqlite::connection& db, std::int64_t id, bool open) {
+std::optional<task_row> task_row_at(sqlite::connection& db, std::int64_t id, bool open,
+                                    bool texts) {
   if (open)
     if (auto r = db.query("SELECT " PARLOR_TASK_COLUMNS " FROM open_task WHERE id = ?", id);
         r.next())
-      return read_open(db, r);
-  auto r = db.query(
-      "SELECT " PARLOR_TASK_COLUMNS ", " PARLOR_END_COLUMNS " FROM ended_task WHERE id = ?", id);
-  return r.next() ? std::optional{read_ended(r)} : std::nullopt;
+      return read_open(db, r, texts);
+  auto r = texts ? db.query("SELECT " PARLOR_TASK_COLUMNS ", " PARLOR_END_COLUMNS
+                            ", " PARLOR_TEXT_COLUMNS " FROM ended_task WHERE id = ?",
+                            id)
+                 : db.query("SELECT " PARLOR_TASK_COLUMNS ", " PARLOR_END_COLUMNS
+                            " FROM ended_task WHERE id = ?",
+                            id);
+  return r.next() ? std::optional{read_ended(r, texts)} : std::nullopt;
 }
 
 void complete_view(stored_task& t) {
@@ -111,26 +124,23 @@ void complete_view(stored_task& t) {
   v.updated_at = std::max(v.created_at, t.started_at);
   v.last_seq = std::max(t.accepted_seq, t.started_seq);
   v.attempt = std::max<std::uint32_t>(v.attempt, t.started_seq != 0 ? 1 : 0);
-  task_header h;
-  h.id = v.id;
-  auto header = std::make_shared<const task_header>(std::move(h));
-  for (auto& e : replay(t.accepted_seq, v.created_at, header, t.text, t.log)) {
-    v.last_seq = std::max(v.last_seq, e->seq);
-    v.updated_at = std::max(v.updated_at, e->at);
-    if (e->kind == event_kind::delta) {
-      v.text += e->text;
-    } else if (e->kind == event_kind::progress) {
-      v.progress = e->number;
-    } else if (e->kind == event_kind::stage_done) {
-      v.text.clear();
-    } else if (e->kind == event_kind::retry) {
-      v.attempt = std::max(v.attempt, e->number);
-      if (e->discard) {
+  log_reader log{t.accepted_seq, v.created_at, t.log};
+  for (event e; log.next(e) && log.text_read() <= t.text.size();) {
+    v.last_seq = std::max(v.last_seq, e.seq);
+    v.updated_at = std::max(v.updated_at, e.at);
+    if (e.kind == event_kind::delta) {
+      if (!v.end)
+        v.text.append(t.text, log.text_from(), log.text_size());
+    } else if (e.kind == event_kind::progress) {
+      v.progress = e.number;
+    } else if (e.kind == event_kind::stage_done) {
+      v.text.clear(); // of the next stage from here on
+    } else if (e.kind == event_kind::retry) {
+      v.attempt = std::max(v.attempt, e.number);
+      if (e.discard) {
         v.text.clear();
         v.progress = 0;
       }
-    } else if (e->kind == event_kind::stage_done) {
-      v.text.clear(); // of the next stage from here on
     }
   }
   if (!v.end)

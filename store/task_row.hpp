@@ -14,10 +14,13 @@ struct task_row {
   stored_task task;         // its view lacks what complete_view adds
 };
 
-/// Nothing if there is no such row. Of an open task the text and log of its checkpoints are there.
-std::optional<task_row> find_task_row(sqlite::connection& db, std::string_view name);
+/// Nothing if there is no such row. `texts`: with text, log and content, which may be long; of an
+/// open task those of its checkpoints.
+std::optional<task_row> find_task_row(sqlite::connection& db, std::string_view name,
+                                      bool texts = true);
 /// `open`: it may be an open task; else only the ended ones are looked at.
-std::optional<task_row> task_row_at(sqlite::connection& db, std::int64_t id, bool open);
+std::optional<task_row> task_row_at(sqlite::connection& db, std::int64_t id, bool open,
+                                    bool texts = true);
 
 /// Fills the view from the text and log.
 void complete_view(stored_task& t);

@@ -75,7 +75,7 @@ std::optional<refusal> read_images(const boost::json::object& o, const limits& l
       return wrong("images", "has more bytes than are allowed");
     length += url.size() + 64;
   }
-  auto& parts = said.extra;
+  std::string parts;
   parts.reserve(length);
   parts = '[';
   if (!said.content.empty()) {
@@ -92,6 +92,7 @@ std::optional<refusal> read_images(const boost::json::object& o, const limits& l
     parts += R"("}})";
   }
   parts += ']';
+  said.extra = std::move(parts);
   return std::nullopt;
 }
 

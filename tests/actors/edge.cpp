@@ -175,30 +175,6 @@ TEST_CASE("a watcher that reads slowly is told nothing until it has drained, the
   REQUIRE(f.sessions() == 0); // it was counted once, however often it caught up
 }
 
-TEST_CASE("a watcher that is too far behind is cut, and counted no more") {
-  front f;
-  f.edging.max_catch_up = 1000;
-  f.begin();
-  f.submit("a");
-  auto slow = f.session_stream(0);
-  auto quick = f.session_stream(0);
-  auto cut = stats_of_edges().cut.load();
-  slow->unread = http::exchange::high_water + 1;
-  f.say("a", std::string(2000, 'x'));
-  slow->unread = 0;
-  f.signal(slow, signal::drained);
-  REQUIRE(slow->aborted == 1);
-  REQUIRE(stats_of_edges().cut.load() == cut + 1);
-  REQUIRE(f.watchers() == 1);
-  f.signal(slow, signal::gone);
-  f.say("a", "more");
-  REQUIRE(quick->told("more")); // nobody else is slowed down
-  f.finish("a");
-  f.signal(quick, signal::gone);
-  f.time.advance(60s);
-  REQUIRE(f.sessions() == 0);
-}
-
 TEST_CASE("that its session is gone is told to a watcher that is behind, too") {
   front f;
   f.begin();

@@ -15,11 +15,17 @@ struct peer final : http::exchange {
   int closed = 0;
   int aborted = 0;
   std::size_t unread = 0; // bytes
+  bool slow = false;      // what it is sent stays unread
+  std::size_t most = 0;   // that has ever been unread
   std::function<void(http::signal)> on_signal;
 
   void respond(http::response r) override { answers.push_back(std::move(r)); }
   void open(http::response head, std::string) override { heads.push_back(std::move(head)); }
-  void push(http::chunk piece) override { body.push_back(std::move(piece)); }
+  void push(http::chunk piece) override {
+    if (slow)
+      most = std::max(most, unread += piece->size());
+    body.push_back(std::move(piece));
+  }
   void close() override { ++closed; }
   void abort() override { ++aborted; }
   std::size_t backlog() const noexcept override { return unread; }
@@ -95,6 +101,13 @@ struct front : house {
     REQUIRE(p->on_signal);
     p->on_signal(s);
     time.settle();
+  }
+  /// It reads all that it has been sent, and says so if that was a lot.
+  bool drain(const peer_ptr& p) {
+    if (std::exchange(p->unread, 0) <= http::exchange::high_water)
+      return false;
+    signal(p, http::signal::drained);
+    return true;
   }
   visit asking_for(visit::kind what, std::string task = {}) const {
     visit v;

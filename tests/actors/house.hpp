@@ -179,6 +179,8 @@ struct house {
   }
   reply_ptr post(session_ask a) { // without giving anybody time to act on it
     auto r = std::make_shared<reply>();
+    if (a.listener)
+      listening_.emplace_back(a.listener.address(), r);
     caf::anon_send(asker_, to_ask{door, std::make_shared<const session_ask>(std::move(a)), r});
     return r;
   }
@@ -219,7 +221,16 @@ struct house {
   reply_ptr watch(const ear& e, std::optional<std::uint64_t> after = {}, std::string task = {}) {
     return ask(watching(e, after, std::move(task)));
   }
-  reply_ptr unwatch(const ear& e) { return ask(asking(session_ask::kind::unwatch, &e)); }
+  /// From the session that has answered it last, or from the one of that life.
+  reply_ptr unwatch(const ear& e, std::uint64_t life = 0) {
+    auto a = asking(session_ask::kind::unwatch, &e);
+    for (auto& [who, answered] : listening_)
+      if (life == 0 && who == e.actor.address() && answered->answer && answered->answer->life != 0)
+        a.life = answered->answer->life;
+    if (life != 0)
+      a.life = life;
+    return ask(std::move(a));
+  }
   reply_ptr look(std::string task = {}) {
     auto a = asking(session_ask::kind::look);
     a.task = std::move(task);
@@ -377,6 +388,7 @@ private:
   }
 
   caf::actor asker_;
+  std::vector<std::pair<caf::actor_addr, reply_ptr>> listening_; // who has asked to
   std::size_t passing_ = std::numeric_limits<std::size_t>::max();
   gated_archive archive_;
   std::deque<std::pair<fact_group_ptr, caf::typed_response_promise<recorded_ptr>>> held_groups_;

@@ -2,11 +2,11 @@
 // What the store promises (store/store.hpp), in memory and as plainly as possible: the yardstick of
 // the tests of the session's rules. conversation_random.cpp compares it with the real store.
 
-#include "actors/replay.hpp"
 #include "protocol/task_log.hpp"
-#include "store/store.hpp"
+#include "store/past_reader.hpp"
 
 #include <algorithm>
+#include <limits>
 #include <map>
 #include <string>
 #include <vector>
@@ -63,13 +63,25 @@ struct model_disk {
 
   /// All that the store could tell a watcher of the session.
   std::vector<event_ptr> events(const session_key& key) const {
-    std::vector<event_ptr> out;
+    past all;
+    all.room = std::numeric_limits<std::size_t>::max();
+    return past_of(key, all).events;
+  }
+  past_page past_of(const session_key& key, const past& what) const {
+    std::vector<const store::stored_task*> mine;
     for (auto& [name, t] : tasks)
       if (t.key == key)
-        for (auto& e : stored_events(t))
-          out.push_back(e);
-    std::sort(out.begin(), out.end(), [](auto& a, auto& b) { return a->seq < b->seq; });
-    return out;
+        mine.push_back(&t);
+    std::sort(mine.begin(), mine.end(),
+              [](auto* a, auto* b) { return a->accepted_seq < b->accepted_seq; });
+    store::past_reader out{what};
+    for (auto* t : mine) {
+      if (t->accepted_seq > out.upto())
+        break;
+      store::texts_in_memory texts{*t};
+      out.add(*t, texts);
+    }
+    return std::move(out).take();
   }
 
   static store::stored_task whole(store::stored_task t) {

@@ -158,3 +158,97 @@ TEST_CASE("a disk that cannot be read refuses the watcher and does not count it"
   h.time.advance(60s); // nobody listens: it leaves
   REQUIRE(h.sessions() == 0);
 }
+
+TEST_CASE("what a dead session's watcher takes back is not taken from the session's successor") {
+  house h;
+  h.open();
+  h.submit("a");
+  auto& e = h.new_ear();
+  auto w = h.watch(e);
+  auto first = w->answer->life;
+  REQUIRE(first != 0);
+  SECTION("it crashed") { h.crash(); }
+  SECTION("it was deleted, and begun again") {
+    REQUIRE(h.yes(h.remove()));
+    REQUIRE(h.yes(h.submit("b")));
+  }
+  SECTION("it left memory") {
+    h.finish("a");
+    h.unwatch(e);
+    h.time.advance(61s);
+    REQUIRE(h.sessions() == 0);
+  }
+  h.time.settle();
+  auto again = h.watch(e); // the same edge, for another watcher
+  REQUIRE(h.yes(again));
+  REQUIRE(again->answer->life != first);
+  REQUIRE(h.yes(h.unwatch(e, first))); // it was on its way
+  e.log.clear();
+  h.submit("c");
+  for (auto* task : {"a", "b", "c"})
+    if (h.call(task) != nullptr && !h.call(task)->over)
+      h.finish(task);
+  REQUIRE(e.find("completed c") != nullptr);
+  h.time.advance(120s);
+  REQUIRE(h.sessions() == 1); // for it is listened to
+  h.unwatch(e);
+  h.time.advance(61s);
+  REQUIRE(h.sessions() == 0);
+}
+
+TEST_CASE(
+    "a page ends where it is full, wherever the events come from, and says that there is more") {
+  house h;
+  h.world->page = 600; // a few events
+  auto kept = GENERATE(std::size_t{4}, std::size_t{10'000});
+  h.world->limits.recent_events = kept;
+  h.open();
+  h.chat("a");
+  h.submit("b");
+  h.submit("c"); // asked while b runs
+  for (int i = 0; i < 30; ++i)
+    h.say("b", std::string(100, 'b'));
+  h.finish("b");
+  h.say("c", "hi");
+  h.finish("c");
+  h.chat("d");
+  auto last = h.look()->answer->the_session->last_seq;
+  auto& e = h.new_ear();
+  for (std::uint64_t after = 0; after < last; after += 7) {
+    auto done = after;
+    for (auto more = true; more;) {
+      auto w = h.watch(e, done);
+      REQUIRE(h.yes(w));
+      REQUIRE_FALSE(w->answer->events.empty());
+      std::size_t size = 0;
+      for (auto& x : w->answer->events) {
+        REQUIRE(x->seq == ++done);
+        size += size_in_page(*x);
+      }
+      REQUIRE((size <= 600 + 300 || w->answer->events.size() == 1)); // the end has all of the text
+      REQUIRE(w->answer->last_seq == done);
+      more = w->answer->more;
+      REQUIRE(more == (done < last));
+      h.unwatch(e);
+    }
+    REQUIRE(done == last);
+  }
+  // One task's only.
+  std::vector<std::uint64_t> mine;
+  for (std::uint64_t done = 0;;) {
+    auto w = h.watch(e, done, "c");
+    REQUIRE(h.yes(w));
+    for (auto& x : w->answer->events) {
+      REQUIRE(x->task->id == "c");
+      REQUIRE(x->seq > done);
+      mine.push_back(x->seq);
+    }
+    done = w->answer->last_seq;
+    if (!w->answer->more)
+      break;
+  }
+  auto all = h.disk.data.events(h.room);
+  auto of_c = std::count_if(all.begin(), all.end(), [](auto& x) { return x->task->id == "c"; });
+  REQUIRE(mine.size() == static_cast<std::size_t>(of_c));
+  REQUIRE(std::is_sorted(mine.begin(), mine.end()));
+}

@@ -23,6 +23,7 @@ struct sim_disk {
   std::vector<std::size_t> commits;  // groups in each
   std::vector<std::int64_t> refused; // when
   int reads = 0;
+  std::vector<past> pages; // that were asked for
   std::function<std::int64_t()> now = [] { return std::int64_t{0}; };
 
   std::vector<store::group_result> apply(std::span<const store::fact_group> groups) {
@@ -76,7 +77,8 @@ struct sim_reader final : store::reader {
       throw store::store_error{store::store_error::kind::broken, "on purpose"};
     return disk.data;
   }
-  store::session_image load_session(const session_key& key, std::size_t limit) override {
+  store::session_image load_session(const session_key& key, std::size_t limit,
+                                    std::size_t) override {
     return readable().load(key, limit);
   }
   std::optional<store::stored_session> find_session(const session_key& key) override {
@@ -92,19 +94,33 @@ struct sim_reader final : store::reader {
       return {};
     return model_disk::whole(i->second);
   }
-  std::vector<store::stored_task> tasks_after(const session_key& key, std::uint64_t after,
-                                              std::size_t limit, bool*) override {
-    std::vector<store::stored_task> out;
-    for (auto& [name, t] : readable().tasks) {
-      auto whole = model_disk::whole(t);
-      if (t.key == key && std::max(t.ended_seq, whole.view.last_seq) > after)
-        out.push_back(std::move(whole));
+  std::optional<store::stored_task> find_task_head(const std::string& tenant,
+                                                   const std::string& task) override {
+    auto t = find_task(tenant, task);
+    if (t) {
+      t->text = t->log = t->view.text = {};
+      if (t->view.end) {
+        auto end = std::make_shared<outcome>(*t->view.end);
+        end->content.clear();
+        t->view.end = std::move(end);
+      }
     }
-    std::sort(out.begin(), out.end(),
-              [](auto& a, auto& b) { return a.accepted_seq < b.accepted_seq; });
-    if (out.size() > limit)
-      out.resize(limit);
-    return out;
+    return t;
+  }
+  std::optional<past_page> past_of_task(const std::string& tenant, const std::string& task,
+                                        const past& what) override {
+    auto t = find_task(tenant, task);
+    if (!t)
+      return {};
+    store::past_reader out{what};
+    store::texts_in_memory texts{*t};
+    out.add(*t, texts);
+    disk.pages.push_back(what);
+    return std::move(out).take();
+  }
+  past_page past_of_session(const session_key& key, const past& what) override {
+    disk.pages.push_back(what);
+    return readable().past_of(key, what);
   }
   std::vector<session_key> idle_sessions(std::int64_t moment, std::size_t limit) override {
     std::vector<session_key> out;

@@ -20,11 +20,15 @@ struct fake_socket final : http::websocket {
   http::message_sink sink;
   std::vector<told> log;
   std::size_t unread = 0;
+  bool slow = false; // what it is sent stays unread
   int aborted = 0;
   std::vector<std::pair<http::close_code, std::string>> closed;
   std::function<void(http::signal)> on_signal;
 
-  void push(http::chunk piece) override { log.push_back({time.now_ms(), *piece}); }
+  void push(http::chunk piece) override {
+    unread += slow ? piece->size() : 0;
+    log.push_back({time.now_ms(), *piece});
+  }
   void close() override { close(http::close_code::normal, {}); }
   void close(http::close_code code, std::string reason) override {
     closed.emplace_back(code, std::move(reason));

@@ -27,6 +27,8 @@ struct guest {
   bool asking = false;
   bool live = false;
   bool leaving = false; // as soon as the answer is there
+  bool paging = false;  // it is told the past, and the session counts it already
+  std::uint64_t life = 0;
   std::uint64_t seen = 0;
   int lost_then = 0;                        // how often its session had crashed when it saw that
   int skipped = 0;                          // and when it last saw the numbers that this costs
@@ -34,6 +36,7 @@ struct guest {
   std::set<std::string> ended;
 
   void join(std::optional<cursor> after);
+  void next_page();
   void answered(const session_answer_ptr& a);
   void gone() {
     live = false;
@@ -68,6 +71,7 @@ struct chaos : house {
     world->limits.recent_events = 8;
     world->limits.lease_block = 16;
     world->limits.max_turns = 4;
+    world->page = 700; // a few events
     served->limit = limit = llm::make_limiter(2, 6);
     options.lost = [this](const session_key& key) {
       ++losses[key];
@@ -142,6 +146,7 @@ struct chaos : house {
     auto a = asking(session_ask::kind::unwatch);
     a.key = g.key;
     a.listener = g.actor;
+    a.life = g.life;
     post(a);
   }
 
@@ -257,6 +262,7 @@ struct chaos : house {
       auto a = asking(session_ask::kind::unwatch);
       a.key = g->key;
       a.listener = g->actor;
+      a.life = g->life;
       REQUIRE(yes(ask(a)));
     }
     time.advance(62s);
@@ -281,9 +287,22 @@ void guest::join(std::optional<cursor> after) {
   caf::anon_send(actor, to_ask{in->door, std::make_shared<const session_ask>(std::move(a)), {}});
 }
 
+void guest::next_page() {
+  asking = paging = true;
+  auto a = in->asking(session_ask::kind::watch);
+  a.key = key;
+  a.after = cursor{in->world->epoch, seen};
+  caf::anon_send(actor, to_ask{in->door, std::make_shared<const session_ask>(std::move(a)), {}});
+}
+
 void guest::answered(const session_answer_ptr& a) {
   asking = false;
   auto why = a ? a->why.code : errc::internal;
+  auto of_page = std::exchange(paging, false);
+  if (of_page && (why == errc::internal || why == errc::store_failed))
+    return next_page();
+  if (of_page && why == errc::none && a->life != life) // which does not know of this guest
+    return join(cursor{in->world->epoch, seen});
   if (why == errc::store_failed) // time may jump while the disk is read
     in->seen["read too late"]++;
   if (why == errc::internal || why == errc::store_failed) // it crashed before it could answer
@@ -294,6 +313,8 @@ void guest::answered(const session_answer_ptr& a) {
     return gone();
   }
   live = true;
+  if (!of_page)
+    life = a->life;
   if (a->reset) {
     gone();
     live = true;
@@ -301,7 +322,7 @@ void guest::answered(const session_answer_ptr& a) {
   } else if (!a->events.empty()) {
     in->seen["caught up"]++;
     auto crashed = in->losses[key] > std::max(lost_then, 0);
-    if (lost_then <= 0) // from the start, wherever that is
+    if (lost_then <= 0 && !of_page) // from the start, wherever that is
       seen = a->events.front()->seq - 1;
     for (auto& e : a->events)
       take(*e, crashed);
@@ -309,12 +330,18 @@ void guest::answered(const session_answer_ptr& a) {
     in->must(crashed || seen == a->last_seq, "something was not told");
   }
   seen = a->last_seq;
+  if (a->more) {
+    live = false;
+    in->seen["page"]++;
+    return next_page();
+  }
   lost_then = in->losses[key];
   if (std::exchange(leaving, false)) {
     gone();
     auto u = in->asking(session_ask::kind::unwatch);
     u.key = key;
     u.listener = caf::actor_cast<listener_actor>(actor);
+    u.life = life;
     in->post(u);
   }
 }
@@ -367,7 +394,7 @@ TEST_CASE("whatever happens in whatever order: no gap, one end for each turn, no
   // It proves something only if all of this has happened.
   for (auto what :
        {"lost", "task crashed", "accepted", "refused", "ended completed", "ended failed",
-        "ended cancelled", "removed", "reset", "caught up", "expired", "deleted"}) {
+        "ended cancelled", "removed", "reset", "caught up", "page", "expired", "deleted"}) {
     INFO(what);
     REQUIRE(seen[what] > 0);
   }

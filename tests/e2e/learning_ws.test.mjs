@@ -151,10 +151,12 @@ test('W2 messages are compressed when that is agreed on, and bounded inflated', 
 
 test('ten photos of 20 MiB in all reach the model as parts, in order; one more byte does not', async () => {
   let said;
+  let all;
   const model = http.createServer((request, answer) => {
     const parts = [];
     request.on('data', (d) => parts.push(d)).on('end', () => {
-      said = JSON.parse(Buffer.concat(parts)).messages.at(-1);
+      all = JSON.parse(Buffer.concat(parts)).messages;
+      said = all.at(-1);
       answer.writeHead(200, { 'Content-Type': 'text/event-stream' });
       answer.end('data: {"choices":[{"index":0,"delta":{"content":"seen"}}]}\n\ndata: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n');
     });
@@ -177,6 +179,12 @@ test('ten photos of 20 MiB in all reach the model as parts, in order; one more b
     s.ask('And now?', 'r4');
     await s.has('done', 'r4');
     assert.equal(said.content, 'And now?');
+    assert.equal(all[0].content, 'Explain\n\n[images left out]'); // they are beyond session.image_budget
+    s.ask('Look', 'r5', { images: [images[0]] });
+    await s.has('done', 'r5');
+    s.ask('And there?', 'r6');
+    await s.has('done', 'r6');
+    assert.equal(all.at(-3).content[1].image_url.url, images[0]); // within it
     await s.leave();
   } finally {
     await server.remove();

@@ -207,14 +207,11 @@ test('a reader that takes nothing is cut, counted and named', async () => {
       return p.sum('parlor_subscribers_dropped_total') > 0 && p;
     }, 'it is cut', 60_000);
     s.destroy();
-    // It took no byte for a second, or so few that too much was waiting for it: how much a socket holds is not ours to say.
-    assert.equal(page.sum('parlor_subscribers_dropped_total'), 1);
-    const stalled = page.sum('parlor_subscribers_dropped_total', { reason: 'stalled' }) === 1;
+    assert.equal(page.sum('parlor_subscribers_dropped_total', { reason: 'stalled' }), 1);
     await eventually(() => parlor.output.includes('_reader_cut'), 'it is said');
     const [line, ...more] = entries(parlor.output).filter((e) => e.msg.endsWith('_reader_cut'));
     assert.deepEqual(more, []);
-    assert.deepEqual([line.level, line.msg, line.request_id], ['warn', stalled ? 'stalled_reader_cut' : 'slow_reader_cut', 'slow-one']);
-    assert.equal(stalled ? line.remote : line.session, stalled ? '127.0.0.1' : 'slow');
+    assert.deepEqual([line.level, line.msg, line.request_id, line.remote], ['warn', 'stalled_reader_cut', 'slow-one', '127.0.0.1']);
     // The turn does not end with its reader.
     await eventually(async () => (await scrape(parlor)).sum('parlor_turns_total', { result: 'completed' }) === 1, 'the turn ends', 60_000);
   } finally {

@@ -1,5 +1,6 @@
 // The model service that misbehaves on request (tests/support/faulty_upstream.hpp has its scripts).
 import { spawn } from 'node:child_process';
+import http from 'node:http';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { bin } from './server.mjs';
@@ -40,4 +41,21 @@ export async function best(limit, measure, times = 8) {
   do all.push(await measure());
   while (all.at(-1) >= limit && all.length < times);
   return all.at(-1) < limit ? all.at(-1) : `never below ${limit} ms: ${all}`;
+}
+
+/** A model service whose answer is `size` bytes of numbered lines, in large pieces and as fast as they are taken. */
+export async function talkative(size) {
+  const lines = Array.from({ length: Math.ceil(size / 16384) }, (_, i) => `${i} `.padEnd(16383, '.') + '\n');
+  const server = http.createServer((request, answer) => {
+    request.resume().on('end', async () => {
+      answer.writeHead(200, { 'Content-Type': 'text/event-stream' });
+      for (const content of lines) {
+        const more = answer.write(`data: ${JSON.stringify({ choices: [{ index: 0, delta: { content } }] })}\n\n`);
+        if (!more) await new Promise((r) => answer.once('drain', r));
+      }
+      answer.end('data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n');
+    });
+  });
+  await new Promise((r) => server.listen(0, '127.0.0.1', r));
+  return { text: lines.join(''), base: () => `http://127.0.0.1:${server.address().port}/v1`, stop: () => server.close() };
 }

@@ -46,9 +46,11 @@ inline void must_be_sound(const turn_request& t, stream_shape::encoder encode) {
   must(t.session.id.empty() || valid_session_id(t.session.id), "a session has a plain name");
   for (auto* text : {&t.said.content, &t.system_prompt, &t.settings.model, &t.ref})
     must(json::valid_utf8(*text), "text is text");
-  for (auto* text : {&t.metadata, &t.settings.response_format, &t.settings.passthrough,
-                     &t.settings.temperature, &t.said.extra})
-    must(text->empty() || is_json(*text), "what is passed on is JSON");
+  for (std::string_view text :
+       {std::string_view{t.metadata}, std::string_view{t.settings.response_format},
+        std::string_view{t.settings.passthrough}, std::string_view{t.settings.temperature},
+        std::string_view{t.said.extra}})
+    must(text.empty() || is_json(text), "what is passed on is JSON");
   must(!t.settings.max_tokens || *t.settings.max_tokens > 0, "a limit is one");
   if (encode != nullptr)
     for (auto& e : events_of(t))

@@ -159,7 +159,7 @@ TEST_CASE("images become parts after the text, in their order") {
   auto first = data_url("jpeg", jpeg);
   auto q = good(asking("[\"" + first + R"(","https://example.org/page2.jpg?a=1&b=%20"])"));
   CHECK(q.turn.said.content == "Explain"); // what the history shows
-  auto parts = bj::parse(q.turn.said.extra).as_array();
+  auto parts = bj::parse(std::string_view{q.turn.said.extra}).as_array();
   REQUIRE(parts.size() == 3);
   CHECK(parts.at(0) == bj::parse(R"({"type":"text","text":"Explain"})"));
   CHECK(parts.at(1).at("type").as_string() == "image_url");
@@ -169,7 +169,7 @@ TEST_CASE("images become parts after the text, in their order") {
   // A photo may be all there is to say.
   auto silent = good(R"({"type":"question","images":["https://example.org/a"]})");
   CHECK(silent.turn.said.content.empty());
-  CHECK(bj::parse(silent.turn.said.extra).as_array().size() == 1);
+  CHECK(bj::parse(std::string_view{silent.turn.said.extra}).as_array().size() == 1);
 }
 
 TEST_CASE("an image must be what it says it is") {

@@ -126,6 +126,31 @@ TEST_CASE("what is sent to a model is valid, whatever became of the turns before
   CHECK(fit_window("", history, {role::user, "now", {}}, 0).messages.size() == 1);
 }
 
+TEST_CASE("of a history only the newest images stay, and what is left out says so") {
+  auto with = [](std::string text, std::string extra) {
+    history_message m;
+    m.said = {role::user, std::move(text), std::move(extra)};
+    return m;
+  };
+  auto tools = R"({"tool_calls":[]})";
+  std::vector<history_message> all{with("one", "[1]"), with("", "[12345]"), with("two", tools),
+                                   with("three", "[12]"), with("four", "")};
+  auto same = all;
+  fit_images(same, 14);
+  for (std::size_t i = 0; i < all.size(); ++i)
+    CHECK(same[i].said.extra == all[i].said.extra);
+  fit_images(all, 10); // the second does not fit, and so the first does not count, which would
+  CHECK(all[0].said.extra.empty());
+  CHECK(all[0].said.content == "one\n\n[images left out]");
+  CHECK(all[1].said.content == "[images left out]");
+  CHECK(all[2].said.extra == tools);
+  CHECK(all[3].said.extra == "[12]");
+  CHECK(all[4].said.content == "four");
+  fit_images(all, 0);
+  CHECK(all[3].said.content == "three\n\n[images left out]");
+  CHECK(all[0].said.content == "one\n\n[images left out]"); // said once
+}
+
 TEST_CASE("dialects say what the contracts say") {
   auto header = std::make_shared<task_header>(task_header{"task_1", "user_001", "m", 1});
   event e;

@@ -25,7 +25,7 @@ TEST_CASE_METHOD(fixture, "an open task is found behind a later one that is old"
   CHECK(image.open_tasks[0].view.id == name(1000));
   CHECK(image.history.back().said.content == "still asked");
   CHECK(r->find_session(key)->view.active_task == name(1000));
-  CHECK(r->tasks_after(key, 0, 10).front().view.id == name(1000));
+  CHECK(tasks_after(*r, key, 0).front() == name(1000));
   apply({{ended(key, name(1000), 60'000, 5)}});
   CHECK(w->prune(100'000, 0, 10) == 2);
   CHECK(w->prune(100'000, 0, 10) == 0);

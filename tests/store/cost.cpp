@@ -111,7 +111,10 @@ TEST_CASE("every question has an index", "[store]") {
   f.r->load_session({"a", "none"}, 10);
   f.r->find_task("a", "t1");
   f.r->find_task("a", "t2");
-  f.r->tasks_after(key, 0, 10);
+  f.r->find_task_head("a", "t1");
+  f.r->past_of_session(key, {});
+  f.r->past_of_task("a", "t1", {});
+  f.r->past_of_task("a", "t2", {});
   f.r->list_sessions("a", 1, "");
   f.r->list_messages(key, 1, "1");
   f.r->list_messages(key, 1, "msg_u_t1");

@@ -4,11 +4,13 @@
 #include "store/store.hpp"
 #include "support/catch.hpp"
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <string>
 #include <unistd.h>
+#include <vector>
 
 namespace parlor::store::test {
 
@@ -93,6 +95,19 @@ inline fact_group turn(session_key key, std::string task, std::int64_t at, std::
   return {session_opened{key, at, {}, {}}, seq_leased{key, seq + 100},
           accepted(key, task, at, seq, said), task_started{task, at + 1, seq + 1},
           ended(key, task, at + 2, seq + 2, answer)};
+}
+
+/// The tasks that have an event numbered above `after`, in the order of that.
+inline std::vector<std::string> tasks_after(reader& r, const session_key& key, std::uint64_t after,
+                                            bool* gap = nullptr) {
+  auto page = r.past_of_session(key, {.after = after});
+  if (gap != nullptr)
+    *gap = page.gap;
+  std::vector<std::string> out;
+  for (auto& e : page.events)
+    if (std::find(out.begin(), out.end(), e->task->id) == out.end())
+      out.push_back(e->task->id);
+  return out;
 }
 
 } // namespace parlor::store::test

@@ -79,14 +79,11 @@ TEST_CASE_METHOD(fixture, "pruning waits for what was accepted before and ended 
          {ended(key, name(1003), 2001, 11)},
          {ended(key, name(1002), 2002, 12)},
          {ended(key, name(1000), 9000, 13)}});
-  auto later = r->tasks_after(key, 11, 10);
-  REQUIRE(later.size() == 2);
-  CHECK(later[0].view.id == name(1000));
-  CHECK(later[1].view.id == name(1002));
+  CHECK(tasks_after(*r, key, 11) == std::vector<std::string>{name(1002), name(1000)});
   auto gap = false;
-  CHECK(r->tasks_after(key, 9, 10, &gap).size() == 4);
+  CHECK(tasks_after(*r, key, 9, &gap).size() == 4);
   CHECK_FALSE(gap);
-  CHECK(r->tasks_after(key, 13, 10).empty());
+  CHECK(tasks_after(*r, key, 13).empty());
   CHECK(w->prune(3000, 0, 10) == 0);
   CHECK(r->find_task("", name(1001)));
   CHECK(w->prune(9500, 0, 10) == 4);
@@ -96,8 +93,8 @@ TEST_CASE_METHOD(fixture, "pruning waits for what was accepted before and ended 
   CHECK(r->usage_of(name(1001)).empty());
   CHECK(r->load_session(key, 10).history.size() == 8);
   apply({turn(key, name(5000), 10000, 20)});
-  CHECK(r->tasks_after(key, 13, 10).size() == 1);
-  CHECK(r->tasks_after(key, 9, 10, &gap).size() == 1);
+  CHECK(tasks_after(*r, key, 13).size() == 1);
+  CHECK(tasks_after(*r, key, 9, &gap).size() == 1);
   CHECK(gap);
   CHECK(w->prune(20000, 0, 10) == 1);
   apply({{session_removed{key, 30000, false}}});

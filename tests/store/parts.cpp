@@ -35,3 +35,43 @@ TEST_CASE_METHOD(fixture, "an unanswered question is found again with its images
   REQUIRE(image.history.size() == 1);
   CHECK(image.history[0].said.extra == a.said.extra);
 }
+
+TEST_CASE_METHOD(fixture, "images beyond a budget are not read, nor are those of a page",
+                 "[store]") {
+  const session_key pupil{"", "pupil"};
+  auto ask = [&](int n, std::size_t photo) {
+    auto name = "t" + std::to_string(n);
+    auto seq = static_cast<std::uint64_t>(n) * 10;
+    auto a = accepted(pupil, name, n, seq, "about " + name);
+    a.said.extra = "[" + std::string(photo, 'x') + "]";
+    return a;
+  };
+  auto tools = ended(pupil, "t3", 4, 32);
+  tools.answer_extra = R"({"tool_calls":[]})";
+  apply({{session_opened{pupil, 1, "", ""}, ask(1, 100)},
+         {ended(pupil, "t1", 2, 12)},
+         {ask(2, 5000)},
+         {ended(pupil, "t2", 3, 22)},
+         {ask(3, 300)},
+         {tools},
+         {ask(4, 9000)}});
+  auto read = [&](std::size_t images) {
+    std::vector<std::size_t> out;
+    for (auto& m : r->load_session(pupil, 10, images).history)
+      if (m.said.who == role::user)
+        out.push_back(m.said.extra.size());
+    return out;
+  };
+  CHECK(read(SIZE_MAX) == std::vector<std::size_t>{102, 5002, 302, 9002});
+  CHECK(read(5000) == std::vector<std::size_t>{0, 0, 302, 9002}); // what is asked is whole
+  CHECK(read(0) == std::vector<std::size_t>{0, 0, 0, 9002});
+  auto image = r->load_session(pupil, 10, 5000);
+  CHECK(image.history[0].said.content == "about t1\n\n[images left out]");
+  CHECK(image.history[5].said.extra == R"({"tool_calls":[]})");
+  auto page = r->list_messages(pupil, 10, "").value();
+  REQUIRE(page.messages.size() == 7);
+  for (auto& m : page.messages) {
+    CHECK(m.said.extra.empty());
+    CHECK(m.said.content.find("left out") == std::string::npos);
+  }
+}
