@@ -92,6 +92,11 @@ def ratio($all; $row; $of; $ours):
   | (numbers($all; $row.in; $ours; $row.path; $row.added) | median) as $own
   | if $theirs != null and $own != null and $theirs > 0 then $own / $theirs else null end;
 
+# For --check: of the least of each, as what disturbs a round only ever adds to it.
+def least_ratio($all; $row; $of; $ours):
+  (numbers($all; $row.in; $of; $row.path; false) | min) as $theirs | (numbers($all; $row.in; $ours; $row.path; false) | min) as $own
+  | if $theirs != null and $own != null and $theirs > 0 then $own / $theirs else null end;
+
 def kept($sign; $is; $goal): $goal != null and (if $sign == "≤" then $is <= $goal else $is >= $goal end);
 
 def verdict($all; $row; $ours): . as $goal
@@ -109,7 +114,7 @@ def verdict($all; $row; $ours): . as $goal
 
 map(. + (.label | split(" ") | {scenario: .[0], who: .[1], round: (.[2] | tonumber)})) as $all
 | if $show == "figures" then
-    [tables[] | .who[-1] as $ours | .rows[] | . as $row | .steady[] as $of | ratio($all; $row; $of; $ours) | select(. != null)
+    [tables[] | .who[-1] as $ours | .rows[] | . as $row | .steady[] as $of | least_ratio($all; $row; $of; $ours) | select(. != null)
       | {key: "\($row.in) \($row.path | join(".")) : \($of)", value: {ratio: digits(3), better: "less"}}] | from_entries
   else
     [tables[] | .who as $who | .head as $head | $who[-1] as $ours | [.rows[] | select(.in as $in | $all | any(.scenario == $in))] | select(length > 0) as $rows
