@@ -97,7 +97,7 @@ void edge_state::submit(const visit_ptr& v) {
   std::uint64_t id = 0;
   if (watched) {
     a->listener = caf::actor_cast<listener_actor>(edge_actor{self});
-    id = add(v, v->exchange, v->turn.session, v->turn.task_id).id;
+    id = add_stream(v, v->turn.session, v->turn.task_id).id;
   }
   parlor::ask(
       self, options.door(a->key), ask_timeout, session_ask_ptr{a},

@@ -84,9 +84,22 @@ struct edge_stats {
 };
 edge_stats& stats_of_edges();
 
+/// One who watches. There may be very many to whom nothing happens: the request goes when its
+/// stream is open, and what it is told by stays.
 struct watcher {
+  /// Sent instead of the shape's, once.
+  struct own_reset {
+    std::string block;
+    std::uint64_t known; // the event that it tells up to
+  };
   std::uint64_t id = 0;
-  visit_ptr visit; // of a socket: only its language
+  visit_ptr request; // null: its stream is open, or this is a socket
+  visit::kind what = visit::kind::health;
+  language lang = language::en;
+  bool cancels = false;                // its going away stops its task
+  const stream_shape* shape = nullptr; // of a stream
+  std::unique_ptr<own_reset> at_reset; // may be null
+  std::string request_id;              // for the log
   std::shared_ptr<http::outbox> out;
   std::unique_ptr<socket_state> socket; // null: an answer, or a stream of events
   session_key key;
@@ -102,7 +115,6 @@ struct watcher {
   bool skims = false;          // it was live and fell behind: pieces are merged for it
   bool stored = false;         // its task has ended: the store has what is left to be told
   bool fresh = true;           // has no cursor of its own
-  bool reset_told = false;     // its snapshot
 };
 
 /// What the store knows of a task that a request has named.
@@ -158,7 +170,7 @@ struct edge_state {
   void age();
   void end_streams_with_word();
   void on_event(const published& p);
-  http::chunk block_of(const visit& v, const event& e);
+  http::chunk block_of(const watcher& w, const event& e);
   void give(watcher& w, const event_ptr& e, http::chunk block);
   void answer_json(watcher& w, const event& last);
   void open(watcher& w, const task_view* task, bool fresh);
@@ -175,8 +187,9 @@ struct edge_state {
   /// Whether there is room for one more who watches that session; if not, it has been refused.
   bool has_room(const visit& v, const session_key& key);
   void news(const exchange_news& n);
-  watcher& add(const visit_ptr& v, std::shared_ptr<http::outbox> out, session_key key,
+  watcher& add(const visit& v, std::shared_ptr<http::outbox> out, session_key key,
                std::string task);
+  watcher& add_stream(const visit_ptr& v, session_key key, std::string task);
   void born(const session_key& key, std::uint64_t seq);
 
   // -- actors/edge_socket.cpp: WebSockets

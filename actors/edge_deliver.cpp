@@ -10,7 +10,8 @@
 namespace parlor {
 
 void edge_state::open(watcher& w, const task_view* task, bool fresh) {
-  auto& v = *w.visit;
+  auto request = std::move(w.request);
+  auto& v = *request;
   http::response head;
   head.headers = v.headers;
   head.headers.push_back({"Content-Type", "text/event-stream; charset=utf-8"});
@@ -60,10 +61,9 @@ void edge_state::on_event(const published& p) {
       continue;
     if (w.stored && p.what->kind != event_kind::session_deleted)
       continue; // what has ended stays when its session expires
-    auto& v = *w.visit;
     if (!w.task.empty() && p.what->task && p.what->task->id != w.task)
       continue;
-    if (v.what == visit::kind::chat) {
+    if (w.what == visit::kind::chat) {
       give(w, p.what, nullptr);
       continue;
     }
@@ -78,43 +78,42 @@ void edge_state::on_event(const published& p) {
     }
     http::chunk block;
     for (auto& c : cache)
-      if (c.how == v.shape->encode && c.lang == v.lang)
+      if (c.how == w.shape->encode && c.lang == w.lang)
         block = c.bytes;
     if (!block) {
-      block = block_of(v, *p.what);
-      cache.push_back({v.shape->encode, v.lang, block});
+      block = block_of(w, *p.what);
+      cache.push_back({w.shape->encode, w.lang, block});
     }
     give(w, p.what, std::move(block));
   }
 }
 
-http::chunk edge_state::block_of(const visit& v, const event& e) {
-  auto encode = [&] { return as_chunk(v.shape->encode(options.epoch, v.lang, e)); };
+http::chunk edge_state::block_of(const watcher& w, const event& e) {
+  auto encode = [&] { return as_chunk(w.shape->encode(options.epoch, w.lang, e)); };
   if (!e.end || e.end->content.size() < http::outbox::high_water)
     return encode();
   std::erase_if(long_ends, [](auto& k) { return k.block.expired(); });
   for (auto& k : long_ends)
-    if (k.how == v.shape->encode && k.lang == v.lang && k.task == e.task->id)
+    if (k.how == w.shape->encode && k.lang == w.lang && k.task == e.task->id)
       if (auto block = k.block.lock())
         return block;
   auto block = encode();
-  long_ends.push_back({e.task->id, v.shape->encode, v.lang, block});
+  long_ends.push_back({e.task->id, w.shape->encode, w.lang, block});
   return block;
 }
 
 void edge_state::give(watcher& w, const event_ptr& e, http::chunk block) {
-  auto& v = *w.visit;
   auto last = (!w.task.empty() && ends_task(e->kind)) || ends_session(e->kind);
-  if (v.what == visit::kind::chat) {
+  if (w.what == visit::kind::chat) {
     if (last)
       answer_json(w, *e);
     return;
   }
   w.seen = e->seq;
   if (!block)
-    block = block_of(v, *e);
+    block = block_of(w, *e);
   if (!block->empty()) {
-    v.exchange->push(std::move(block));
+    w.out->push(std::move(block));
     stats_of_edges().delivered.fetch_add(1, std::memory_order_relaxed);
   }
   if (ends_session(e->kind))
@@ -124,7 +123,7 @@ void edge_state::give(watcher& w, const event_ptr& e, http::chunk block) {
 }
 
 void edge_state::answer_json(watcher& w, const event& last) {
-  auto& v = *w.visit;
+  auto& v = *w.request;
   if (last.kind == event_kind::completed && last.end) {
     task_view t;
     t.id = w.task;

@@ -67,7 +67,7 @@ void edge_state::age() {
     auto w = watchers.find(aging.front().second);
     if (w == watchers.end())
       continue;
-    w->second.visit->exchange->push(as_chunk(plan_callback::connection_timeout()));
+    w->second.out->push(as_chunk(plan_callback::connection_timeout()));
     end(w->first, true);
   }
   aging_out = !aging.empty();
@@ -135,7 +135,7 @@ std::size_t edge_state::plan_pages(const session_key& key) const {
   return static_cast<std::size_t>(
       std::count_if(here->second.begin(), here->second.end(), [this](std::uint64_t id) {
         auto& w = watchers.at(id);
-        return w.listening && w.visit->what == visit::kind::plan_stream;
+        return w.listening && w.what == visit::kind::plan_stream;
       }));
 }
 

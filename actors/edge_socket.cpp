@@ -11,22 +11,6 @@
 
 namespace parlor {
 
-namespace {
-
-/// All that the edge reads of a socket's visit is its language: the many share two.
-visit_ptr visit_in(language lang) {
-  static const auto make = [](language l) {
-    auto v = std::make_shared<visit>();
-    v->what = visit::kind::socket;
-    v->lang = l;
-    return visit_ptr{std::move(v)};
-  };
-  static const visit_ptr en = make(language::en), zh = make(language::zh);
-  return lang == language::zh ? zh : en;
-}
-
-} // namespace
-
 // -- its life ------------------------------------------------------------------------------------
 
 void edge_state::open_socket(const visit_ptr& v) {
@@ -44,11 +28,10 @@ void edge_state::open_socket(const visit_ptr& v) {
     caf::anon_send(me, socket_message{id, std::move(frame), std::move(text)});
   };
   auto socket = v->exchange->upgrade(wire, std::move(sink));
-  auto& w = add(visit_in(v->lang), socket, v->key, {});
+  auto& w = add(*v, socket, v->key, {});
   w.open = true;
   w.socket = std::make_unique<socket_state>();
   w.socket->wire = std::move(socket);
-  w.socket->request_id = v->request_id;
   join(w, std::nullopt);
 }
 
@@ -137,7 +120,7 @@ void edge_state::tell(watcher& w, const event& e, socket_frames* shared) {
   auto& s = *w.socket;
   w.seen = e.seq;
   if (ends_session(e.kind)) {
-    push(w, as_chunk(learning_ws::encode(e, {}, w.visit->lang)));
+    push(w, as_chunk(learning_ws::encode(e, {}, w.lang)));
     w.listening = 0; // the session has dropped everybody
     return close_socket(w, http::close_code::going_away, "the session has ended");
   }
@@ -155,12 +138,12 @@ void edge_state::tell(watcher& w, const event& e, socket_frames* shared) {
         piece->finished = false;
         return push(w, f.frame);
       }
-    s.tasks.tell(e, w.visit->lang, frames);
+    s.tasks.tell(e, w.lang, frames);
     auto frame = as_chunk(std::move(frames.front()));
     shared->pieces.push_back({std::string{known_as}, frame});
     return push(w, std::move(frame));
   }
-  s.tasks.tell(e, w.visit->lang, frames);
+  s.tasks.tell(e, w.lang, frames);
   for (auto& f : frames)
     push(w, as_chunk(std::move(f)));
   if (idle && !s.tasks.empty()) {

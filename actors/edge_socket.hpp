@@ -91,7 +91,6 @@ struct socket_state {
   std::optional<std::uint64_t> rewind_to; // asked for, and not answered
   caf::actor_clock::time_point since;     // held, or silent
   http::websocket_ptr wire;
-  std::string request_id; // of the handshake, for the log
   socket_tasks tasks;
   std::vector<socket_message> early; // while joining
 };

@@ -39,7 +39,7 @@ void edge_state::handle(watcher& w, socket_message& m) {
 
 void edge_state::complain(watcher& w, const refusal& why, std::string_view request_id) {
   count_refusal(why.code);
-  push(w, as_chunk(learning_ws::error(why, w.visit->lang, request_id)));
+  push(w, as_chunk(learning_ws::error(why, w.lang, request_id)));
 }
 
 void edge_state::question(watcher& w, learning_ws::question& q, http::chunk held) {
@@ -61,7 +61,7 @@ void edge_state::question(watcher& w, learning_ws::question& q, http::chunk held
   turn.session = w.key;
   turn.task_id = make_task_id(options.wall());
   turn.message_id = make_message_id();
-  turn.request_id = s.request_id;
+  turn.request_id = w.request_id;
   turn.ref = q.request_id;
   turn.wants_text_done = true;
   if (!options.sockets.allow_script)

@@ -152,7 +152,7 @@ void edge_state::replay_ended(const visit_ptr& v, const stored_past& found) {
     return refuse(*v, {errc::task_not_found});
   if (!ends_task(told.back()->kind) && !has_room(*v, t.key)) // else it takes none
     return;
-  auto& w = add(v, v->exchange, t.key, v->task);
+  auto& w = add_stream(v, t.key, v->task);
   if (v->what == visit::kind::chat)
     return give(w, told.back(), nullptr);
   w.stored = w.behind = true;

@@ -9,22 +9,35 @@
 
 namespace parlor {
 
-watcher& edge_state::add(const visit_ptr& v, std::shared_ptr<http::outbox> out, session_key key,
+watcher& edge_state::add(const visit& v, std::shared_ptr<http::outbox> out, session_key key,
                          std::string task) {
   auto id = next_id++;
   auto& w = watchers[id];
   w.id = id;
-  w.visit = v;
+  w.what = v.what;
+  w.lang = v.lang;
+  w.request_id = v.request_id;
   w.out = std::move(out);
   w.key = key;
   w.task = std::move(task);
   options.counts->add(key);
   by_session[std::move(key)].insert(id);
   stats_of_edges().watchers.fetch_add(1, std::memory_order_relaxed);
-  if (v->what == visit::kind::plan_stream)
+  if (v.what == visit::kind::plan_stream)
     stats_of_edges().plan_pages.fetch_add(1, std::memory_order_relaxed);
   auto me = caf::actor_cast<edge_actor>(self);
   w.out->watch([me, id](http::signal s) { caf::anon_send(me, exchange_news{id, s}); });
+  return w;
+}
+
+/// Or one who waits for an answer of JSON.
+watcher& edge_state::add_stream(const visit_ptr& v, session_key key, std::string task) {
+  auto& w = add(*v, v->exchange, std::move(key), std::move(task));
+  w.request = v;
+  w.shape = v->shape;
+  w.cancels = v->turn.cancel_on_disconnect;
+  if (!v->on_reset.empty())
+    w.at_reset = std::make_unique<watcher::own_reset>(watcher::own_reset{v->on_reset, v->known});
   return w;
 }
 
@@ -32,7 +45,7 @@ void edge_state::watch(const visit_ptr& v, session_key key, std::string task,
                        std::optional<cursor> after, bool fresh, int looks) {
   if (!has_room(*v, key))
     return;
-  auto& w = add(v, v->exchange, std::move(key), std::move(task));
+  auto& w = add_stream(v, std::move(key), std::move(task));
   w.fresh = fresh;
   w.looks = looks;
   join(w, std::move(after));
@@ -66,7 +79,7 @@ void edge_state::join(watcher& w, std::optional<cursor> after) {
         if (i == watchers.end() || i->second.round != round)
           return;
         if (!i->second.open)
-          refuse(*i->second.visit, {errc::internal});
+          refuse(*i->second.request, {errc::internal});
         lose(i->second);
       });
 }
@@ -128,21 +141,21 @@ void edge_state::watching(std::uint64_t id, const session_answer& a) {
   }
   if (w.socket)
     return caught_up(w, a);
-  auto& v = *w.visit;
   if (a.why.code != errc::none) {
     if (w.open) // it is over, or it is not whole
       return a.why.code == errc::session_not_found ? end(id, true) : lose(w);
-    refuse(v, a.why);
+    refuse(*w.request, a.why);
     return end(id, false);
   }
-  auto json = v.what == visit::kind::chat;
+  auto json = w.what == visit::kind::chat;
   if (a.ended && !w.task.empty() && !w.open && w.looks == 0) {
     // It has ended since the store was asked: the store knows the whole of it now.
-    auto again = w.visit;
+    auto again = w.request;
     end(id, false);
     return with_task(again, 1);
   }
   if (!json && !w.open) {
+    auto& v = *w.request;
     if (a.ended && a.events.empty() && !a.reset && v.after) {
       http::response r;
       r.status = 204;
@@ -161,15 +174,16 @@ void edge_state::watching(std::uint64_t id, const session_answer& a) {
     return;
   }
   // A snapshot of its own, which tells up to `known`. Once: what is gone behind it is gone.
-  if (a.reset && !v.on_reset.empty() && !std::exchange(w.reset_told, true)) {
-    v.exchange->push(as_chunk(std::string{v.on_reset}));
-    w.seen = std::max(w.seen, v.known);
+  if (a.reset && w.at_reset) {
+    auto own = std::move(w.at_reset);
+    w.out->push(as_chunk(std::move(own->block)));
+    w.seen = std::max(w.seen, own->known);
     w.live = false;
     w.behind = true;
     return catch_up(w);
   }
-  if (a.reset && a.the_session && v.shape != nullptr && v.shape->reset != nullptr)
-    v.exchange->push(as_chunk(v.shape->reset(
+  if (a.reset && a.the_session && w.shape != nullptr && w.shape->reset != nullptr)
+    w.out->push(as_chunk(w.shape->reset(
         options.epoch, a.the_task && !w.task.empty() ? &*a.the_task : nullptr, *a.the_session)));
   w.live = true;
   w.behind = false;
@@ -187,7 +201,7 @@ void edge_state::watching(std::uint64_t id, const session_answer& a) {
   if (!a.ended)
     return;
   if (json)
-    refuse(v, {errc::internal}); // ended, but nobody knows how
+    refuse(*w.request, {errc::internal}); // ended, but nobody knows how
   end(id, true);
 }
 
@@ -213,7 +227,7 @@ void edge_state::news(const exchange_news& n) {
   };
   if (w.socket)
     w.socket->tasks.each_to_stop(stop);
-  else if (w.visit->turn.cancel_on_disconnect && !w.task.empty())
+  else if (w.cancels && !w.task.empty())
     stop(w.task);
   end(n.watcher, false);
 }
@@ -278,8 +292,8 @@ void edge_state::end_streams_with_word() {
     if (w.socket)
       continue; // the HTTP server tells it, by the code it closes it with
     if (!w.open)
-      refuse(*w.visit, {w.listening ? errc::interrupted : errc::draining, {}, {}, 5});
-    else if (w.visit->shape->takes_retry)
+      refuse(*w.request, {w.listening ? errc::interrupted : errc::draining, {}, {}, 5});
+    else if (w.shape->takes_retry)
       w.out->push(as_chunk(sse::come_back(back_after_ms(id))));
     end(id, true);
   }
@@ -293,7 +307,7 @@ void edge_state::end(std::uint64_t id, bool close) {
   watchers.erase(i);
   options.counts->remove(w.key);
   stats_of_edges().watchers.fetch_sub(1, std::memory_order_relaxed);
-  if (w.visit->what == visit::kind::plan_stream)
+  if (w.what == visit::kind::plan_stream)
     stats_of_edges().plan_pages.fetch_sub(1, std::memory_order_relaxed);
   if (auto s = by_session.find(w.key); s != by_session.end()) {
     s->second.erase(id);
