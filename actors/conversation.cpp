@@ -26,21 +26,32 @@ conversation::conversation(session_key key, session_limits limits, store::sessio
     // Numbers up to the lease may have been seen by somebody: they are never used again.
     lease_ = durable_lease_ = std::max(s.lease, s.view.last_seq);
     next_seq_ = lease_ + 1;
-    history_ = std::move(image.history);
+    for (auto& t : image.open_tasks) {
+      message said;
+      std::erase_if(image.history, [&](auto& m) {
+        auto mine = m.id == t.message_id;
+        if (mine)
+          said = std::move(m.said);
+        return mine;
+      });
+      left_open_.push_back({std::move(t), std::move(said)});
+    }
+    auto& history = image.history;
     // Stored as it was said; a turn stands where it ended, its question right before its answer,
     // also when the next question was asked before the answer came. An answer whose question is
     // beyond the limit would join another turn.
     std::map<std::string, std::size_t> ends;
     std::set<std::string> asked;
-    for (std::size_t i = 0; i < history_.size(); ++i) {
-      ends[history_[i].task] = i;
-      if (history_[i].said.who == role::user)
-        asked.insert(history_[i].task);
+    for (std::size_t i = 0; i < history.size(); ++i) {
+      ends[history[i].task] = i;
+      if (history[i].said.who == role::user)
+        asked.insert(history[i].task);
     }
-    std::stable_sort(history_.begin(), history_.end(),
+    std::stable_sort(history.begin(), history.end(),
                      [&](auto& x, auto& y) { return ends[x.task] < ends[y.task]; });
-    std::erase_if(history_, [&](auto& m) { return !asked.contains(m.task); });
-    left_open_ = std::move(image.open_tasks);
+    for (auto& m : history)
+      if (asked.contains(m.task))
+        history_.push_back(std::move(m.said));
   } else {
     first_seq_ = next_seq_ = image.first_free_seq;
     lease_ = durable_lease_ = first_seq_ - 1;
@@ -68,34 +79,22 @@ answer_effect conversation::refuse(std::uint64_t promise, errc code) {
   return a;
 }
 
-void conversation::remember(const std::string& id, message said, const std::string& task,
-                            std::int64_t at, bool partial) {
-  history_message h;
-  h.id = id;
-  h.said = std::move(said);
-  h.task = task;
-  h.at = at;
-  h.partial = partial;
-  auto images = h.said.extra.starts_with('[');
-  history_.push_back(std::move(h));
+void conversation::remember(message said) {
+  auto images = said.extra.starts_with('[');
+  history_.push_back(std::move(said));
   if (images) // what is not sent any more needs no memory either
     fit_images(history_, limits_.image_bytes);
 }
 
 effects conversation::resume(std::int64_t now) {
   effects out;
-  for (auto& t : std::exchange(left_open_, {})) {
+  for (auto& [t, said] : std::exchange(left_open_, {})) {
     turn_state turn;
     turn.request.session = key_;
     turn.request.task_id = t.view.id;
     turn.request.message_id = t.message_id;
     turn.request.settings = t.settings;
-    auto mine = std::find_if(history_.begin(), history_.end(),
-                             [&](const history_message& h) { return h.id == t.message_id; });
-    if (mine != history_.end()) {
-      turn.request.said = mine->said;
-      history_.erase(mine);
-    }
+    turn.request.said = std::move(said);
     turn.request.kind = t.kind;
     turn.request.ref = t.ref;
     turn.request.wants_text_done = t.wants_text_done;
@@ -124,10 +123,10 @@ effects conversation::resume(std::int64_t now) {
         end.content = t.view.text;
         end.attempts = turn.first_attempt - 1;
         end.used.completion_tokens = estimate_tokens(end.content);
-        remember(turn.request.message_id, turn.request.said, t.view.id, t.view.created_at, false);
+        remember(turn.request.said);
         if (!end.content.empty()) {
           end.message_id = make_message_id();
-          remember(end.message_id, {role::assistant, end.content, {}}, t.view.id, now, true);
+          remember({role::assistant, end.content, {}});
           ++message_count_;
         }
         total_tokens_ += end.used.total();
@@ -201,7 +200,7 @@ effects conversation::submit(turn_request turn, std::uint64_t promise, std::int6
   auto when = turn.when_busy;
   t.request = std::move(turn);
   if (!busy) { // accepted and started are one commit: the first token waits for one disk, not two
-    running_.emplace();
+    running_ = std::make_unique<run_state>();
     auto& run = *running_;
     run.turn = std::move(t);
     run.attempt = run.turn.first_attempt;
@@ -218,7 +217,7 @@ effects conversation::submit(turn_request turn, std::uint64_t promise, std::int6
   }
   note.interrupts = when == on_busy::interrupt && running_;
   if (note.interrupts)
-    queue_.push_front(std::move(t));
+    queue_.insert(queue_.begin(), std::move(t));
   else
     queue_.push_back(std::move(t));
   tell(std::move(e), record(std::move(group), std::move(note), out), out);
@@ -253,10 +252,10 @@ void conversation::start_next(effects& out, std::int64_t now) {
   // A turn whose acceptance is not durable yet is not known to exist.
   if (waiting_for(waiting_record::kind::accept, queue_.front().request.task_id) != nullptr)
     return;
-  running_.emplace();
+  running_ = std::make_unique<run_state>();
   auto& run = *running_;
   run.turn = std::move(queue_.front());
-  queue_.pop_front();
+  queue_.erase(queue_.begin());
   run.attempt = run.turn.first_attempt;
   run.updated_at = now;
   run.log = task_log{run.turn.log_seq, run.turn.log_at};
@@ -369,7 +368,7 @@ void conversation::end_unstarted(turn_state t, errc why, std::vector<std::uint64
   end.status = why == errc::cancelled ? task_status::cancelled : task_status::failed;
   end.error = why;
   end.attempts = 0;
-  remember(t.request.message_id, t.request.said, t.request.task_id, now, false);
+  remember(t.request.said);
   ++message_count_;
   ++question_count_;
   conclude(t, {std::move(end), {}, {}}, {}, std::move(promises), out, now);

@@ -8,7 +8,8 @@
 #include "protocol/task_log.hpp"
 #include "store/store.hpp"
 
-#include <deque>
+#include <boost/container/deque.hpp>
+
 #include <functional>
 #include <map>
 #include <memory>
@@ -91,10 +92,38 @@ using effect = std::variant<record_effect, publish_effect, run_effect, stop_effe
                             hand_over_effect, answer_effect, retire_effect>;
 using effects = std::vector<effect>;
 
+/// Of boost: an empty std::deque of libstdc++ holds 576 bytes, and there may be many.
+using event_queue = boost::container::deque<event_ptr>;
+
+/// What is left of a conversation in which nothing happens: durable, all of it. A tenth of the
+/// size.
+struct conversation_at_rest {
+  std::int64_t created_at = 0;
+  std::int64_t last_accessed = 0;
+  std::int64_t message_count = 0;
+  std::int64_t total_tokens = 0;
+  std::int64_t question_count = 0;
+  std::uint64_t first_seq = 1;
+  std::uint64_t next_seq = 1;
+  std::uint64_t lease = 0;
+  std::uint64_t last_told = 0;
+  bool disk_full = false;
+  std::string system_prompt;
+  std::vector<message> history;
+};
+using conversation_at_rest_ptr = std::shared_ptr<const conversation_at_rest>;
+
 class conversation {
 public:
   conversation(session_key key, session_limits limits, store::session_image image,
                std::int64_t now);
+  /// Goes on as if nothing had been between; has nothing to resume().
+  conversation(session_key key, session_limits limits, const conversation_at_rest& rest);
+
+  /// Only of one that is idle() and exists().
+  conversation_at_rest at_rest() const;
+  /// What has been told and is durable is found in the store from now on. Nothing, unless idle().
+  void forget_events();
 
   /// Goes on with what a dead server left open. Once, before anything else.
   effects resume(std::int64_t now);
@@ -147,7 +176,7 @@ public:
   std::vector<task_header_ptr> open_tasks() const;
   /// Every told event numbered `first_recent()` or above is in recent().
   std::uint64_t first_recent() const noexcept { return first_recent_; }
-  const std::deque<event_ptr>& recent() const noexcept { return recent_; }
+  const event_queue& recent() const noexcept { return recent_; }
   std::uint64_t last_told() const noexcept { return last_told_; }
   std::uint64_t first_seq() const noexcept { return first_seq_; }
   std::int64_t last_accessed() const noexcept { return last_accessed_; }
@@ -200,6 +229,10 @@ private:
     };
     std::optional<ending> over; // to be concluded
   };
+  struct open_task { // of a dead server
+    store::stored_task stored;
+    message said;
+  };
   struct pending_event {
     event_ptr what;
     std::uint64_t gate; // told once this ticket is durable; 0: at once
@@ -222,8 +255,7 @@ private:
 
   task_header_ptr make_header(const turn_request& r, std::int64_t at) const;
   static answer_effect refuse(std::uint64_t promise, errc code);
-  void remember(const std::string& id, message said, const std::string& task, std::int64_t at,
-                bool partial);
+  void remember(message said);
   std::shared_ptr<event> make(event_kind kind, const task_header_ptr& task, std::int64_t now);
   void tell(event_ptr e, std::uint64_t gate, effects& out);
   void release(effects& out);
@@ -261,8 +293,8 @@ private:
   std::int64_t total_tokens_ = 0;
   std::int64_t question_count_ = 0;
   std::string system_prompt_;
-  std::vector<history_message> history_;
-  std::vector<store::stored_task> left_open_;
+  std::vector<message> history_;
+  std::vector<open_task> left_open_;
 
   std::uint64_t first_seq_ = 1;
   std::uint64_t next_seq_ = 1;
@@ -270,11 +302,11 @@ private:
   std::uint64_t durable_lease_ = 0; // granted
   std::uint64_t next_ticket_ = 1;
   std::map<std::uint64_t, waiting_record> waiting_;
-  std::deque<pending_event> outgoing_;
-  std::deque<turn_state> queue_;
-  std::optional<run_state> running_;
+  boost::container::deque<pending_event> outgoing_;
+  std::vector<turn_state> queue_;      // short: at most limits_.max_turns
+  std::unique_ptr<run_state> running_; // may be null
 
-  std::deque<event_ptr> recent_;
+  event_queue recent_;
   std::uint64_t first_recent_ = 1;
   std::uint64_t last_told_ = 0;
 };

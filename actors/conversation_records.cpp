@@ -232,7 +232,9 @@ effects conversation::refused(std::uint64_t ticket, errc why, std::int64_t now) 
     --next_seq_; // nothing came after it: the number is free again
     outgoing_.pop_back();
   }
-  std::erase_if(outgoing_, [&](const pending_event& p) { return p.gate == ticket; });
+  outgoing_.erase(std::remove_if(outgoing_.begin(), outgoing_.end(),
+                                 [&](const pending_event& p) { return p.gate == ticket; }),
+                  outgoing_.end());
   if (note.lease != 0) // taken again by whoever needs it
     lease_ = std::min(lease_, durable_lease_);
   if (note.what == waiting_record::kind::accept) {

@@ -171,14 +171,12 @@ void conversation::conclude_running(effects& out, std::int64_t now) {
     end.content = std::move(run.text);
   end.history_dropped = run.dropped;
   auto& turn = run.turn;
-  auto& task = turn.request.task_id;
-  remember(turn.request.message_id, turn.request.said, task, turn.header->created_at, false);
+  remember(turn.request.said);
   ++message_count_;
   ++question_count_;
   if (!end.content.empty() || !run.over->answer_extra.empty()) {
     end.message_id = make_message_id();
-    remember(end.message_id, {role::assistant, end.content, run.over->answer_extra}, task, now,
-             end.status != task_status::completed);
+    remember({role::assistant, end.content, run.over->answer_extra});
     ++message_count_;
   }
   total_tokens_ += end.used.total();

@@ -21,8 +21,9 @@ using session_actor =
 
 using lobby_actor =
     door_actor::extend<caf::replies_to<leave>::with<bool>, // a session wants to leave memory
-                       caf::reacts_to<sweep>>; // own: expire stored sessions that nobody has
-                                               // touched
+                       caf::reacts_to<sweep>,   // own: expire stored sessions that nobody has
+                                                // touched
+                       caf::reacts_to<let_go>>; // own: forget those at rest
 
 /// What does the work of a task, as its session sees it. It reports to a task_sink_actor.
 using worker_actor =

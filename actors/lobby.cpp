@@ -30,22 +30,87 @@ void lobby_state::expire_stored() {
           std::size_t asked, gone = 0;
         };
         auto all = std::make_shared<cleaning>(cleaning{mine.size()});
-        auto answered = [all](bool gone) {
-          all->gone += gone ? 1 : 0;
-          if (--all->asked == 0 && all->gone > 0)
-            notice(log_level::info, "sessions_expired", {{"count", std::to_string(all->gone)}});
-        };
-        for (auto& k : mine) {
-          auto what = std::make_shared<session_ask>();
-          what->what = session_ask::kind::expire;
-          what->key = k;
-          parlor::ask(
-              self, lobby_actor{self}, expire_timeout, session_ask_ptr{std::move(what)},
-              [answered](const session_answer_ptr& a) { answered(a->why.code == errc::none); },
-              [answered](caf::error&) { answered(false); });
-        }
+        for (auto& k : mine)
+          expire(k, [all](bool gone) {
+            all->gone += gone ? 1 : 0;
+            if (--all->asked == 0 && all->gone > 0)
+              notice(log_level::info, "sessions_expired", {{"count", std::to_string(all->gone)}});
+          });
       },
       [](caf::error&) { /* tried again at the next sweep */ });
+}
+
+void lobby_state::expire(const session_key& key, std::function<void(bool)> answered) {
+  auto what = std::make_shared<session_ask>();
+  what->what = session_ask::kind::expire;
+  what->key = key;
+  parlor::ask(
+      self, lobby_actor{self}, expire_timeout, session_ask_ptr{std::move(what)},
+      [answered](const session_answer_ptr& a) { answered(a->why.code == errc::none); },
+      [answered](caf::error&) { answered(false); });
+}
+
+/// The session of that name, with an actor.
+lobby_state::entry& lobby_state::found(const session_key& key) {
+  auto [i, fresh] = sessions.try_emplace(key);
+  if (fresh)
+    ++sessions_in_memory;
+  auto& e = i->second;
+  if (e.actor)
+    return e;
+  if (e.rest)
+    resting.erase(e.due);
+  e.actor = self->spawn<caf::monitored>(session, world, key, lobby_actor{self},
+                                        session_past{crashed.erase(key) != 0, std::move(e.rest)});
+  e.sent = 0;
+  keys.emplace(e.actor.address(), &i->first);
+  return e;
+}
+
+bool lobby_state::let_leave(const leave& l) {
+  auto i = sessions.find(l.key);
+  if (i == sessions.end() || i->second.actor != self->current_sender())
+    return true;
+  auto& e = i->second;
+  if (e.sent != l.received)
+    return false; // a request is on its way to it
+  keys.erase(e.actor.address());
+  self->demonitor(e.actor.address());
+  if (l.rest) {
+    e.actor = nullptr;
+    e.rest = l.rest;
+    e.due = resting.emplace(self->clock().now() + l.keep_for, &i->first);
+    arm();
+  } else {
+    sessions.erase(i);
+    --sessions_in_memory;
+  }
+  return true;
+}
+
+void lobby_state::on_let_go() {
+  letting_go = false;
+  while (!resting.empty() && resting.begin()->first <= self->clock().now()) {
+    auto i = sessions.find(*resting.begin()->second);
+    resting.erase(resting.begin());
+    auto used = i->second.rest->last_accessed;
+    auto key = i->first;
+    sessions.erase(i);
+    --sessions_in_memory;
+    if (world->idle_expiry.count() > 0 && world->wall() - used >= world->idle_expiry.count())
+      expire(key, [](bool gone) {
+        if (gone)
+          notice(log_level::info, "sessions_expired", {{"count", "1"}});
+      });
+  }
+  arm();
+}
+
+void lobby_state::arm() {
+  if (resting.empty() || std::exchange(letting_go, true))
+    return;
+  auto wait = resting.begin()->first - self->clock().now();
+  self->delayed_send(self, std::max(caf::timespan{wait}, caf::timespan{0}), let_go{});
 }
 
 lobby_actor::behavior_type lobby(lobby_actor::stateful_pointer<lobby_state> self,
@@ -56,18 +121,24 @@ lobby_actor::behavior_type lobby(lobby_actor::stateful_pointer<lobby_state> self
   self->set_down_handler([self](caf::down_msg& m) {
     auto& s = self->state;
     if (auto i = s.keys.find(m.source); i != s.keys.end()) {
-      auto key = std::move(i->second);
+      auto key = *i->second;
       s.keys.erase(i);
       s.sessions.erase(key);
+      --sessions_in_memory;
       s.crashed.insert(key);
       if (s.options.lost)
         s.options.lost(key);
     }
   });
   self->set_exit_handler([self](caf::exit_msg& m) {
-    for (auto& [key, e] : self->state.sessions)
-      self->send_exit(e.actor, caf::exit_reason::kill);
-    self->state.sessions.clear();
+    auto& s = self->state;
+    for (auto& [key, e] : s.sessions)
+      if (e.actor)
+        self->send_exit(e.actor, caf::exit_reason::kill);
+    sessions_in_memory -= static_cast<std::int64_t>(s.sessions.size());
+    s.keys.clear();
+    s.resting.clear();
+    s.sessions.clear();
     self->quit(std::move(m.reason));
   });
   if (self->state.world->idle_expiry.count() > 0)
@@ -75,31 +146,13 @@ lobby_actor::behavior_type lobby(lobby_actor::stateful_pointer<lobby_state> self
   return {
       observed(actor_kind::lobby, self,
                [self](const session_ask_ptr& ask) -> caf::delegated<session_answer_ptr> {
-                 auto& s = self->state;
-                 auto i = s.sessions.find(ask->key);
-                 if (i == s.sessions.end()) {
-                   auto made =
-                       self->spawn<caf::monitored>(session, s.world, ask->key, lobby_actor{self},
-                                                   s.crashed.erase(ask->key) != 0);
-                   s.keys.emplace(made.address(), ask->key);
-                   i = s.sessions.emplace(ask->key, lobby_state::entry{made, 0}).first;
-                 }
-                 ++i->second.sent;
-                 return self->delegate(i->second.actor, ask);
+                 auto& e = self->state.found(ask->key);
+                 ++e.sent;
+                 return self->delegate(e.actor, ask);
                }),
       observed(actor_kind::lobby, self,
-               [self](const leave& l) -> bool {
-                 auto& s = self->state;
-                 auto i = s.sessions.find(l.key);
-                 if (i == s.sessions.end() || i->second.actor != self->current_sender())
-                   return true;
-                 if (i->second.sent != l.received)
-                   return false; // a request is on its way to it
-                 s.keys.erase(i->second.actor.address());
-                 self->demonitor(i->second.actor.address());
-                 s.sessions.erase(i);
-                 return true;
-               }),
+               [self](const leave& l) -> bool { return self->state.let_leave(l); }),
+      observed(actor_kind::lobby, self, [self](const let_go&) { self->state.on_let_go(); }),
       observed(actor_kind::lobby, self,
                [self](const sweep&) {
                  self->state.expire_stored();

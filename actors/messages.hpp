@@ -95,8 +95,12 @@ struct record_again {
 struct leave {
   session_key key;
   std::uint64_t received;
+  /// What the lobby is to keep of it for as long; null: nothing. The store knows it all.
+  conversation_at_rest_ptr rest;
+  std::chrono::milliseconds keep_for;
 };
 struct sweep {};
+struct let_go {}; // of sessions that have been at rest for long enough
 
 // -- tasks
 // --------------------------------------------------------------------------------------------
@@ -261,6 +265,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::checkpoint_alarm)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::record_again)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::leave)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::sweep)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::let_go)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::task_report)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::call_news)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::call_granted)

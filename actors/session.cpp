@@ -65,10 +65,18 @@ void session_state::read() {
       [this](caf::error&) { not_loaded(); });
 }
 
-void session_state::loaded(store::session_image image) {
+namespace {
+
+std::uint64_t next_life() {
   static std::atomic<std::uint64_t> lives{0};
+  return ++lives;
+}
+
+} // namespace
+
+void session_state::loaded(store::session_image image) {
   loading = false;
-  life = ++lives;
+  life = next_life();
   auto now = world->wall();
   talk.emplace(*key, world->limits, std::move(image), now);
   perform(talk->resume(now));
@@ -290,13 +298,19 @@ void session_state::crashed() {
 
 session_actor::behavior_type session(session_actor::stateful_pointer<session_state> self,
                                      session_world_ptr world, session_key key, lobby_actor lobby,
-                                     bool after_crash) {
+                                     session_past past) {
   guard(actor_kind::session, self, [self] { self->state.crashed(); });
   auto& st = self->state;
   st.world = std::move(world);
   st.key = std::make_shared<const session_key>(std::move(key));
   st.lobby = std::move(lobby);
-  st.after_crash = after_crash;
+  st.after_crash = past.crashed;
+  if (past.rest) {
+    st.talk.emplace(*st.key, st.world->limits, *past.rest);
+    st.life = next_life();
+    st.last_active = self->clock().now();
+    st.arm();
+  }
   self->set_exit_handler([self](caf::exit_msg& m) {
     auto& s = self->state;
     if (s.running && m.source == s.running.address()) {

@@ -1,9 +1,10 @@
 #pragma once
 // The actor round one conversation: performs what the rules (actors/conversation.hpp) decide.
 //
-// Owner: its lobby. Thread: the pool. Lifetime: loaded from the store at the first touch; leaves
-// memory when nobody watches, nothing runs and nothing was asked for a while. Owns its running task
-// (linked).
+// Owner: its lobby. Thread: the pool. Lifetime: loaded from the store at the first touch; ends when
+// nobody watches, nothing runs and nothing was asked for a moment. What it knew rests with its
+// lobby for a while, and comes back with the next touch
+// (docs/decisions/0010-memory-at-rest.md). Owns its running task (linked).
 
 #include "actors/external_task.hpp"
 #include "actors/instrument.hpp"
@@ -11,7 +12,8 @@
 #include "actors/pipeline_task.hpp"
 #include "actors/task.hpp"
 
-#include <deque>
+#include <boost/container/deque.hpp>
+
 #include <functional>
 #include <map>
 #include <string>
@@ -29,6 +31,7 @@ struct session_world {
   session_limits limits;
   std::chrono::milliseconds idle_expiry{30 * 60 * 1000}; // 0: never
   std::chrono::milliseconds memory_for{60'000};
+  std::chrono::milliseconds rest_after{2'000}; // of idleness; not shorter than memory_for: never
   std::chrono::milliseconds checkpoint_every{1000};
   std::size_t history_limit = 1000; // messages loaded
   std::function<std::shared_ptr<const model_entry>(const std::string& model)>
@@ -56,7 +59,9 @@ struct session_state {
   std::uint64_t received = 0; // asks, for the lobby
   std::uint64_t life = 0;     // whenever it is loaded it is another one, in all of this process
   caf::actor_clock::time_point last_active;
-  std::deque<std::pair<session_ask_ptr, caf::typed_response_promise<session_answer_ptr>>> stash;
+  boost::container::deque<
+      std::pair<session_ask_ptr, caf::typed_response_promise<session_answer_ptr>>>
+      stash;
   struct kept {
     caf::typed_response_promise<session_answer_ptr> promise;
     listener_actor listener;
@@ -105,16 +110,21 @@ struct session_state {
   void crashed();
   void arm();
   void on_alarm(std::uint64_t generation);
-  void try_leave();
+  void try_leave(conversation_at_rest_ptr rest = {});
   std::uint64_t keep(caf::typed_response_promise<session_answer_ptr> promise,
                      listener_actor listener = {}, std::string task = {});
 };
 
 session_answer_ptr refusal_answer(errc code);
 
-/// `after_crash`: an earlier actor of this session died, and may have left facts on their way.
+/// What became of the earlier actor of a session.
+struct session_past {
+  bool crashed = false;          // it may have left facts on their way
+  conversation_at_rest_ptr rest; // it came to rest; null: the store knows
+};
+
 session_actor::behavior_type session(session_actor::stateful_pointer<session_state> self,
                                      session_world_ptr world, session_key key, lobby_actor lobby,
-                                     bool after_crash);
+                                     session_past past);
 
 } // namespace parlor

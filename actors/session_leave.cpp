@@ -1,6 +1,6 @@
 #include "actors/session.hpp"
 
-// When a session leaves memory, and when it expires: one alarm for both.
+// When a session comes to rest, when it leaves memory, and when it expires: one alarm for all.
 
 #include "actors/ask.hpp"
 
@@ -15,11 +15,11 @@ void session_state::arm() {
   auto wait = caf::timespan{0};
   if (talk && talk->exists()) {
     auto idle = self->clock().now() - last_active;
-    wait = world->memory_for;
-    if (!listeners.empty()) // whoever listens may leave at any time: look again, but not too often
-      wait = std::max(wait, caf::timespan{std::chrono::seconds{1}});
-    else
-      wait -= idle;
+    auto rests = std::min(world->rest_after, world->memory_for);
+    if (listeners.empty() || (idle < rests && !talk->recent().empty()))
+      wait = rests - idle;
+    else // whoever listens may leave at any time: look again, but not too often
+      wait = std::max(world->memory_for, std::chrono::milliseconds{1000});
     if (world->idle_expiry.count() > 0) {
       auto left = caf::timespan{world->idle_expiry} - idle;
       wait = left > caf::timespan{0} ? std::min(wait, left)
@@ -47,15 +47,27 @@ void session_state::on_alarm(std::uint64_t generation) {
   }
   if (listeners.empty() && idle >= world->memory_for)
     return try_leave();
+  if (idle >= world->rest_after) {
+    if (listeners.empty())
+      return try_leave(std::make_shared<const conversation_at_rest>(talk->at_rest()));
+    talk->forget_events(); // whoever comes back from here on asks the disk
+  }
   arm();
 }
 
-void session_state::try_leave() {
+/// `rest`: what the lobby is to keep of it until it leaves memory, or expires.
+void session_state::try_leave(conversation_at_rest_ptr rest) {
   if (leaving)
     return;
   leaving = true;
+  auto until = world->memory_for;
+  if (world->idle_expiry.count() > 0)
+    until = std::min(until, world->idle_expiry);
+  auto idle =
+      std::chrono::duration_cast<std::chrono::milliseconds>(self->clock().now() - last_active);
   parlor::ask(
-      self, lobby, session_world::store_timeout, leave{*key, received},
+      self, lobby, session_world::store_timeout,
+      leave{*key, received, std::move(rest), until - idle},
       [this](bool yes) {
         leaving = false;
         if (yes)

@@ -2,6 +2,7 @@
 
 #include "actors/edge.hpp"
 #include "actors/instrument.hpp"
+#include "actors/lobby.hpp"
 #include "app/access.hpp"
 #include "app/api.hpp"
 #include "app/metrics_page.hpp"
@@ -47,8 +48,8 @@ void add_actors(metrics_page& p) {
 }
 
 void add_turns(metrics_page& p) {
-  p.gauge("parlor_sessions_active", "Sessions in memory.",
-          number(stats_of(actor_kind::session).living));
+  p.gauge("parlor_sessions_active", "Sessions in memory, at rest or not.",
+          number(sessions_in_memory));
   p.counts("parlor_sessions_created_total", "Sessions that came to be.",
            number(the_journal.facts[0]));
   by_name(p, "parlor_turns_total", "Turns that have ended.", "result", all_turns.by_result,

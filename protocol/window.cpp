@@ -4,25 +4,24 @@
 
 namespace parlor {
 
-window_result fit_window(std::string_view system_prompt,
-                         const std::vector<history_message>& history, const message& now,
-                         std::int64_t token_budget) {
+window_result fit_window(std::string_view system_prompt, const std::vector<message>& history,
+                         const message& now, std::int64_t token_budget) {
   struct turn {
     std::size_t from, to; // messages of the history
     std::int64_t tokens;
   };
   std::vector<turn> turns;
   for (std::size_t i = 0; i < history.size();) {
-    if (history[i].said.who != role::user) {
+    if (history[i].who != role::user) {
       ++i;
       continue;
     }
-    turn t{i, i + 1, estimate_tokens(history[i].said)};
+    turn t{i, i + 1, estimate_tokens(history[i])};
     auto answered = false;
     // An answer belongs to the question of its own task.
-    while (t.to < history.size() && history[t.to].said.who != role::user) {
+    while (t.to < history.size() && history[t.to].who != role::user) {
       answered = true;
-      t.tokens += estimate_tokens(history[t.to].said);
+      t.tokens += estimate_tokens(history[t.to]);
       ++t.to;
     }
     if (answered)
@@ -42,7 +41,7 @@ window_result fit_window(std::string_view system_prompt,
     out.messages.push_back(std::move(system));
   for (; first < turns.size(); ++first)
     for (auto i = turns[first].from; i < turns[first].to; ++i)
-      out.messages.push_back(history[i].said);
+      out.messages.push_back(history[i]);
   out.messages.push_back(now);
   return out;
 }
@@ -53,11 +52,11 @@ message without_images(const message& m) {
       m.who, m.content.empty() ? std::string{note} : m.content + "\n\n" + std::string{note}, {}};
 }
 
-void fit_images(std::vector<history_message>& history, std::size_t bytes) {
+void fit_images(std::vector<message>& history, std::size_t bytes) {
   image_budget left{bytes};
   for (auto m = history.rbegin(); m != history.rend(); ++m)
-    if (m->said.extra.starts_with('[') && !left.fits(m->said.extra.size()))
-      m->said = without_images(m->said);
+    if (m->extra.starts_with('[') && !left.fits(m->extra.size()))
+      *m = without_images(*m);
 }
 
 } // namespace parlor

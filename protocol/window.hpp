@@ -19,9 +19,8 @@ struct window_result {
 /// The system prompt, the newest whole turns that fit `token_budget`, and `now`. A turn is a user
 /// message with its answers and is never split; a user message that got no answer is left out, so
 /// that user and assistant alternate.
-window_result fit_window(std::string_view system_prompt,
-                         const std::vector<history_message>& history, const message& now,
-                         std::int64_t token_budget);
+window_result fit_window(std::string_view system_prompt, const std::vector<message>& history,
+                         const message& now, std::int64_t token_budget);
 
 /// How many bytes of images may go along with a question, beside its own: those of the newest
 /// messages. They are counted as they are sent, in base64.
@@ -43,6 +42,6 @@ private:
 message without_images(const message& m);
 
 /// Of the history, oldest first, only the images within the budget stay.
-void fit_images(std::vector<history_message>& history, std::size_t bytes);
+void fit_images(std::vector<message>& history, std::size_t bytes);
 
 } // namespace parlor

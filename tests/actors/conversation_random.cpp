@@ -25,6 +25,7 @@ struct random_life {
   std::uint32_t attempt = 1;
   bool stop_asked = false;
   int crashes = 0;
+  int rests = 0;
 
   std::size_t below(std::size_t n) { return random() % n; }
 
@@ -108,6 +109,10 @@ struct random_life {
       return;
     case 11:
       t.checkpoint();
+      if (t.c->idle() && t.c->exists()) {
+        ++rests;
+        t.rest();
+      }
       return;
     default:
       if (at_work)
@@ -255,6 +260,8 @@ struct random_life {
   }
 };
 
+int all_rests = 0;
+
 } // namespace
 
 TEST_CASE("whatever happens in whatever order, the promises of a session hold") {
@@ -273,6 +280,9 @@ TEST_CASE("whatever happens in whatever order, the promises of a session hold") 
   life.check_view();
   REQUIRE(life.t.asked.empty()); // everybody who was left has been answered
   REQUIRE(life.t.told.size() > 100);
+  all_rests += life.rests;
+  if (seed == 40)
+    REQUIRE(all_rests > 40);
 }
 
 TEST_CASE("the real store says what the model of it says") {

@@ -18,6 +18,8 @@
 
 namespace parlor::test {
 
+using namespace std::chrono_literals;
+
 /// What became of a request.
 struct reply {
   int times = 0;
@@ -88,6 +90,7 @@ struct house {
   std::vector<std::unique_ptr<ear>> ears;
   session_key room{"", "room"};
   std::int64_t sessions_before = living(actor_kind::session);
+  std::int64_t in_memory_before = sessions_in_memory.load();
   std::int64_t tasks_before = living(actor_kind::task) + living(actor_kind::external);
 
   house() {
@@ -97,6 +100,7 @@ struct house {
     entry->provider = model;
     entry->limit = limit;
     world->epoch = "epoch";
+    world->rest_after = 24h; // most tests are about actors: these stay as long as the session
     world->keeper = spawn_keeper();
     archive_ = spawn_archive();
     world->archive = archive_;
@@ -161,6 +165,7 @@ struct house {
 
   static std::int64_t living(actor_kind k) { return stats_of(k).living.load(); }
   std::int64_t sessions() const { return living(actor_kind::session) - sessions_before; }
+  std::int64_t in_memory() const { return sessions_in_memory - in_memory_before; }
   std::int64_t tasks() const {
     return living(actor_kind::task) + living(actor_kind::external) - tasks_before;
   }

@@ -77,7 +77,7 @@ TEST_CASE("only a session itself can make its lobby forget it") {
   h.submit("a");
   auto stranger = h.time.owned(
       h.time.system.spawn([](caf::event_based_actor*) { return caf::behavior{[](bool) {}}; }));
-  caf::send_as(stranger, h.lobby, leave{h.room, 1});
+  caf::send_as(stranger, h.lobby, leave{h.room, 1, {}, {}});
   h.time.settle();
   h.submit("b");
   REQUIRE(h.sessions() == 1);

@@ -28,7 +28,7 @@ struct one_session : virtual_time {
     world->wall = [] { return std::int64_t{1'758'000'000'000}; };
     world->find_model = [](const std::string&) { return std::shared_ptr<const model_entry>{}; };
     it = owned(system.spawn(session, session_world_ptr{world}, session_key{"", "s"}, lobby_actor{},
-                            false));
+                            session_past{}));
     settle();
   }
 

@@ -221,10 +221,10 @@ TEST_CASE("a session whose lobby is late with its answer goes on; it does not dr
                   m->asked.push_back(self->make_response_promise<bool>());
                   return m->asked.back();
                 },
-                [](const sweep&) {}};
+                [](const sweep&) {}, [](const let_go&) {}};
       }));
-  auto s = h.time.owned(
-      h.time.system.spawn(session, session_world_ptr{h.world}, h.room, lobby_actor{silent}, false));
+  auto s = h.time.owned(h.time.system.spawn(session, session_world_ptr{h.world}, h.room,
+                                            lobby_actor{silent}, session_past{}));
   h.door = s;
   h.chat("a");
   h.time.advance(60s);

@@ -69,6 +69,7 @@ struct chaos : house {
     world->archive =
         time.owned(time.system.spawn(archive, std::make_shared<parlor::test::sim_reader>(disk)));
     world->limits.recent_events = 8;
+    world->rest_after = 500ms;
     world->limits.lease_block = 16;
     world->limits.max_turns = 4;
     world->page = 700; // a few events
@@ -267,6 +268,7 @@ struct chaos : house {
     }
     time.advance(62s);
     REQUIRE(sessions() == 0);
+    REQUIRE(in_memory() == 0);
     REQUIRE(tasks() == 0);
     REQUIRE(limit->in_flight() == 0);
     REQUIRE(limit->waiting() == 0);

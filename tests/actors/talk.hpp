@@ -46,6 +46,14 @@ struct talk {
     open();
   }
 
+  /// It comes to rest, and is touched again.
+  void rest() {
+    auto rest = c->at_rest();
+    c.emplace(key, limits, rest);
+    REQUIRE(c->idle());
+    REQUIRE(c->recent().empty());
+  }
+
   // -- the keeper ---
   void commit_one() {
     auto r = next_record();

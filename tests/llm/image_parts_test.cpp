@@ -16,8 +16,8 @@ TEST_CASE("photos go to the provider as image parts, in order, in this turn and 
                               photo + R"(","https://example.org/page2.jpg"]})");
   auto* q = std::get_if<learning_ws::question>(&f);
   REQUIRE(q != nullptr);
-  history_message asked{"m1", q->turn.said, "t1", 0, false};
-  history_message answered{"m2", {role::assistant, "Like this.", {}}, "t1", 0, false};
+  auto asked = q->turn.said;
+  message answered{role::assistant, "Like this.", {}};
   llm::call_request r;
   r.settings.model = std::string{"m"};
   // 400 kB of base64 are one photo, not 100 000 tokens: the turn stays within the budget.

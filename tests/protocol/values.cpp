@@ -107,14 +107,10 @@ TEST_CASE("a task's log gives its events back") {
 }
 
 TEST_CASE("what is sent to a model is valid, whatever became of the turns before") {
-  auto say = [](role who, std::string text) {
-    history_message m;
-    m.said = {who, std::move(text), {}};
-    return m;
-  };
-  std::vector<history_message> history{say(role::user, std::string(400, 'a')),
-                                       say(role::assistant, "b"), say(role::user, "failed"),
-                                       say(role::user, "c"), say(role::assistant, "d")};
+  auto say = [](role who, std::string text) { return message{who, std::move(text), {}}; };
+  std::vector<message> history{say(role::user, std::string(400, 'a')), say(role::assistant, "b"),
+                               say(role::user, "failed"), say(role::user, "c"),
+                               say(role::assistant, "d")};
   auto all = fit_window("be kind", history, {role::user, "now", {}}, 10'000);
   REQUIRE(all.messages.size() == 6);
   CHECK(all.dropped == 0);
@@ -128,27 +124,25 @@ TEST_CASE("what is sent to a model is valid, whatever became of the turns before
 
 TEST_CASE("of a history only the newest images stay, and what is left out says so") {
   auto with = [](std::string text, std::string extra) {
-    history_message m;
-    m.said = {role::user, std::move(text), std::move(extra)};
-    return m;
+    return message{role::user, std::move(text), std::move(extra)};
   };
   auto tools = R"({"tool_calls":[]})";
-  std::vector<history_message> all{with("one", "[1]"), with("", "[12345]"), with("two", tools),
-                                   with("three", "[12]"), with("four", "")};
+  std::vector<message> all{with("one", "[1]"), with("", "[12345]"), with("two", tools),
+                           with("three", "[12]"), with("four", "")};
   auto same = all;
   fit_images(same, 14);
   for (std::size_t i = 0; i < all.size(); ++i)
-    CHECK(same[i].said.extra == all[i].said.extra);
+    CHECK(same[i].extra == all[i].extra);
   fit_images(all, 10); // the second does not fit, and so the first does not count, which would
-  CHECK(all[0].said.extra.empty());
-  CHECK(all[0].said.content == "one\n\n[images left out]");
-  CHECK(all[1].said.content == "[images left out]");
-  CHECK(all[2].said.extra == tools);
-  CHECK(all[3].said.extra == "[12]");
-  CHECK(all[4].said.content == "four");
+  CHECK(all[0].extra.empty());
+  CHECK(all[0].content == "one\n\n[images left out]");
+  CHECK(all[1].content == "[images left out]");
+  CHECK(all[2].extra == tools);
+  CHECK(all[3].extra == "[12]");
+  CHECK(all[4].content == "four");
   fit_images(all, 0);
-  CHECK(all[3].said.content == "three\n\n[images left out]");
-  CHECK(all[0].said.content == "one\n\n[images left out]"); // said once
+  CHECK(all[3].content == "three\n\n[images left out]");
+  CHECK(all[0].content == "one\n\n[images left out]"); // said once
 }
 
 TEST_CASE("dialects say what the contracts say") {
