@@ -18,6 +18,9 @@ namespace {
 
 constexpr auto sweep_every = std::chrono::milliseconds{500};
 constexpr auto pause_after_failure = std::chrono::milliseconds{100};
+// One would be too few: a busy loop's turns are long, and who waits in the kernel is not answered
+// at all.
+constexpr int accepts_per_turn = 32;
 using error_code = boost::system::error_code;
 
 /// One timer for all deadlines and keepalives, only while there are connections.
@@ -69,32 +72,38 @@ void accepted(const std::shared_ptr<server::shared>& s, connection_socket socket
     sweep(s);
 }
 
+/// Else who comes now waits in the kernel until somebody has gone.
+bool room_for_one(server::shared& s) {
+  std::lock_guard lock{s.mutex};
+  s.waiting_for_room = s.stats.connections_open >= s.options.max_connections;
+  return !s.waiting_for_room && !s.stopped;
+}
+
 } // namespace
 
 void accept_next(const std::shared_ptr<server::shared>& s) {
-  {
-    std::lock_guard lock{s->mutex};
-    // Who comes now waits in the kernel until somebody has gone.
-    s->waiting_for_room = s->stats.connections_open >= s->options.max_connections;
-    if (s->waiting_for_room || s->stopped)
+  if (!room_for_one(*s))
+    return;
+  s->acceptor.async_wait(tcp::acceptor::wait_read, [s](error_code e) {
+    if (e == boost::asio::error::operation_aborted)
       return;
-  }
-  s->acceptor.async_accept(boost::asio::make_strand(s->io), s->peer,
-                           [s](error_code e, connection_socket socket) {
-                             if (e == boost::asio::error::operation_aborted)
-                               return;
-                             if (!e) {
-                               accepted(s, std::move(socket));
-                               return accept_next(s);
-                             }
-                             // Out of descriptors, most likely: accepting again at once would only
-                             // burn the processor.
-                             s->pause.expires_after(pause_after_failure);
-                             s->pause.async_wait([s](error_code stop) {
-                               if (!stop)
-                                 accept_next(s);
-                             });
-                           });
+    for (int n = 0; !e && n < accepts_per_turn; ++n) {
+      if (!room_for_one(*s))
+        return;
+      connection_socket socket{boost::asio::make_strand(s->io)};
+      s->acceptor.accept(socket, s->peer, e);
+      if (!e)
+        accepted(s, std::move(socket));
+    }
+    if (!e || e == boost::asio::error::would_block || e == boost::asio::error::connection_aborted)
+      return accept_next(s);
+    // Out of descriptors, most likely: accepting again at once would only burn the processor.
+    s->pause.expires_after(pause_after_failure);
+    s->pause.async_wait([s](error_code stop) {
+      if (!stop)
+        accept_next(s);
+    });
+  });
 }
 
 std::optional<counted_client> server::shared::count_from(const boost::asio::ip::address& a) {
@@ -141,6 +150,8 @@ void server::start() {
     prepare(a.native_handle());
     a.listen(4096, e);
   }
+  if (!e)
+    a.non_blocking(true, e);
   if (e)
     throw std::system_error{e, "cannot listen on " + o.address + ':' + std::to_string(o.port)};
   accept_next(state_);
