@@ -1,7 +1,7 @@
 #pragma once
 // Most chunks of a stream differ in one JSON string. Once what stands around it is known, that
 // string is the answer's next piece, without parsing the rest again: 20 instructions instead of
-// 8000 (docs/decisions/0009). Pure. Thread: any; a memo belongs to one call.
+// 8000 (docs/decisions/0011). Pure. Thread: any; a memo belongs to one call.
 
 #include <functional>
 #include <optional>
