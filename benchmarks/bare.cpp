@@ -8,6 +8,7 @@
 // Rooms are numbers below 100,000.
 
 #include "poller.hpp"
+#include "processes.hpp"
 
 #include <charconv>
 #include <cstdio>
@@ -17,7 +18,6 @@
 #include <memory>
 #include <string>
 #include <string_view>
-#include <sys/resource.h>
 #include <vector>
 
 namespace {
@@ -39,19 +39,7 @@ struct place {
 
 class bare {
 public:
-  explicit bare(unsigned short port) : listener_{socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0)} {
-    rlimit most{};
-    getrlimit(RLIMIT_NOFILE, &most);
-    most.rlim_cur = most.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &most);
-    auto a = loopback(port);
-    if (bind(listener_, reinterpret_cast<sockaddr*>(&a), sizeof a) < 0 ||
-        listen(listener_, 4096) < 0)
-      fail("listen");
-    socklen_t n = sizeof a;
-    getsockname(listener_, reinterpret_cast<sockaddr*>(&a), &n);
-    std::printf("listening 127.0.0.1:%d\n", ntohs(a.sin_port));
-    std::fflush(stdout);
+  explicit bare(unsigned short port) : listener_{listen_on(port)} {
     rooms_.resize(rooms_at_most);
     poller_.add(listener_, tag_of(listener_), EPOLLIN);
   }
@@ -180,6 +168,7 @@ private:
 } // namespace
 
 int main(int argc, char** argv) try {
+  raise_descriptors();
   bare{static_cast<unsigned short>(argc > 1 ? std::atoi(argv[1]) : 0)}.run();
 } catch (const std::exception& e) {
   std::fprintf(stderr, "bare: %s\n", e.what());

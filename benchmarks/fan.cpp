@@ -11,6 +11,7 @@
 // --slow: so many watchers in a hundred never read, and are not counted. Prints one line of JSON.
 // Exits 1 when an event was lost, repeated, out of order or foreign.
 
+#include "arguments.hpp"
 #include "fan_source.hpp"
 #include "processes.hpp"
 #include "watcher.hpp"
@@ -270,38 +271,20 @@ private:
 
 options read_options(int argc, char** argv) {
   options o;
-  for (int i = 1; i + 1 < argc; i += 2) {
-    std::string name = argv[i], value = argv[i + 1];
-    auto number = [&] { return static_cast<std::uint32_t>(std::stoul(value)); };
-    if (name == "--wire")
-      o.parlor = value == "parlor";
-    else if (name == "--port")
-      o.port = static_cast<unsigned short>(number());
-    else if (name == "--model-port")
-      o.model_port = static_cast<unsigned short>(number());
-    else if (name == "--rooms")
-      o.rooms = number();
-    else if (name == "--watchers")
-      o.watchers = number();
-    else if (name == "--window")
-      o.window = number();
-    else if (name == "--rate")
-      o.rate = std::stod(value);
-    else if (name == "--size")
-      o.size = number();
-    else if (name == "--slow")
-      o.slow = number();
-    else if (name == "--warmup")
-      o.warmup = std::stod(value);
-    else if (name == "--seconds")
-      o.seconds = std::stod(value);
-    else if (name == "--pid")
-      o.pids.push_back(std::stoi(value));
-    else if (name == "--label")
-      o.label = value;
-    else
-      throw std::invalid_argument("unknown option " + name);
-  }
+  read_arguments(argc, argv,
+                 {{"--wire", [&o](const std::string& name) { o.parlor = name == "parlor"; }},
+                  {"--port", to(o.port)},
+                  {"--model-port", to(o.model_port)},
+                  {"--rooms", to(o.rooms)},
+                  {"--watchers", to(o.watchers)},
+                  {"--window", to(o.window)},
+                  {"--rate", to(o.rate)},
+                  {"--size", to(o.size)},
+                  {"--slow", to(o.slow)},
+                  {"--warmup", to(o.warmup)},
+                  {"--seconds", to(o.seconds)},
+                  {"--pid", to(o.pids)},
+                  {"--label", to(o.label)}});
   if ((o.window > 0) == (o.rate > 0) || o.rooms == 0 || o.watchers == 0)
     throw std::invalid_argument("one of --window and --rate, and at least a room and a watcher");
   return o;

@@ -10,6 +10,7 @@
 // Prints one line of JSON; memory is the processes' share of physical memory (Pss), in bytes. Exits
 // 1 when a connection was refused, or lost while it was held.
 
+#include "arguments.hpp"
 #include "fan_source.hpp"
 #include "processes.hpp"
 
@@ -177,32 +178,17 @@ private:
 
 options read_options(int argc, char** argv) {
   options o;
-  for (int i = 1; i + 1 < argc; i += 2) {
-    std::string name = argv[i], value = argv[i + 1];
-    auto number = [&] { return static_cast<std::size_t>(std::stoul(value)); };
-    if (name == "--wire")
-      o.ws = value == "ws";
-    else if (name == "--port")
-      o.port = static_cast<unsigned short>(number());
-    else if (name == "--path")
-      o.path = value;
-    else if (name == "--count")
-      o.count = number();
-    else if (name == "--rooms")
-      o.rooms = number();
-    else if (name == "--first")
-      o.first = number();
-    else if (name == "--cycles")
-      o.cycles = number();
-    else if (name == "--hold")
-      o.hold = std::stod(value);
-    else if (name == "--pid")
-      o.pids.push_back(std::stoi(value));
-    else if (name == "--label")
-      o.label = value;
-    else
-      throw std::invalid_argument("unknown option " + name);
-  }
+  read_arguments(argc, argv,
+                 {{"--wire", [&o](const std::string& name) { o.ws = name == "ws"; }},
+                  {"--port", to(o.port)},
+                  {"--path", to(o.path)},
+                  {"--count", to(o.count)},
+                  {"--rooms", to(o.rooms)},
+                  {"--first", to(o.first)},
+                  {"--cycles", to(o.cycles)},
+                  {"--hold", to(o.hold)},
+                  {"--pid", to(o.pids)},
+                  {"--label", to(o.label)}});
   return o;
 }
 

@@ -16,6 +16,7 @@
 // stream did not end as it should.
 
 #include "answer.hpp"
+#include "arguments.hpp"
 #include "measure.hpp"
 #include "poller.hpp"
 #include "processes.hpp"
@@ -317,42 +318,23 @@ private:
 
 options read_options(int argc, char** argv) {
   options o;
-  for (int i = 1; i < argc; ++i) {
-    std::string name = argv[i];
-    if (name == "--keep" || name == "--whole") {
-      (name == "--keep" ? o.keep : o.whole) = true;
-      continue;
-    }
-    if (++i == argc)
-      throw std::invalid_argument(name + " needs a value");
-    std::string value = argv[i];
-    if (name == "--wire")
-      o.speaks = value == "parlor" ? wire::parlor : value == "accept" ? wire::accept : wire::openai;
-    else if (name == "--port")
-      o.port = static_cast<unsigned short>(std::stoul(value));
-    else if (name == "--model")
-      o.model = value;
-    else if (name == "--warmup")
-      o.warmup = std::stod(value);
-    else if (name == "--seconds")
-      o.seconds = std::stod(value);
-    else if (name == "--closed")
-      o.closed = static_cast<unsigned>(std::stoul(value));
-    else if (name == "--open")
-      o.open = std::stod(value);
-    else if (name == "--count")
-      o.count = std::stoull(value);
-    else if (name == "--first")
-      o.first = std::stoull(value);
-    else if (name == "--patience")
-      o.patience = std::stod(value);
-    else if (name == "--pid")
-      o.pids.push_back(std::stoi(value));
-    else if (name == "--label")
-      o.label = value;
-    else
-      throw std::invalid_argument("unknown option " + name);
-  }
+  auto speaks = [&o](const std::string& name) {
+    o.speaks = name == "parlor" ? wire::parlor : name == "accept" ? wire::accept : wire::openai;
+  };
+  read_arguments(argc, argv,
+                 {{"--wire", speaks},
+                  {"--port", to(o.port)},
+                  {"--model", to(o.model)},
+                  {"--warmup", to(o.warmup)},
+                  {"--seconds", to(o.seconds)},
+                  {"--closed", to(o.closed)},
+                  {"--open", to(o.open)},
+                  {"--count", to(o.count)},
+                  {"--first", to(o.first)},
+                  {"--patience", to(o.patience)},
+                  {"--pid", to(o.pids)},
+                  {"--label", to(o.label)}},
+                 {{"--keep", &o.keep}, {"--whole", &o.whole}});
   auto what = parse_plan(o.model);
   if (!what)
     throw std::invalid_argument("--model is no plan");

@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <cerrno>
 #include <cstdint>
+#include <cstdio>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdexcept>
@@ -62,6 +63,20 @@ inline sockaddr_in loopback(unsigned short port) {
   a.sin_port = htons(port);
   a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   return a;
+}
+
+/// A socket that listens there, and has said where on standard output. 0: any port.
+inline int listen_on(unsigned short port) {
+  int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), one = 1;
+  setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+  auto a = loopback(port);
+  socklen_t n = sizeof a;
+  if (bind(fd, reinterpret_cast<sockaddr*>(&a), n) < 0 || listen(fd, 4096) < 0)
+    fail("listen");
+  getsockname(fd, reinterpret_cast<sockaddr*>(&a), &n);
+  std::printf("listening 127.0.0.1:%d\n", ntohs(a.sin_port));
+  std::fflush(stdout);
+  return fd;
 }
 
 inline void no_delay(int fd) {

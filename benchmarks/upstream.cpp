@@ -53,18 +53,7 @@ constexpr auto token_tail = R"("},"logprobs":null,"finish_reason":null}],"usage"
 
 class upstream {
 public:
-  explicit upstream(unsigned short port)
-      : listener_{socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0)} {
-    int one = 1;
-    setsockopt(listener_, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    auto a = loopback(port);
-    if (bind(listener_, reinterpret_cast<sockaddr*>(&a), sizeof a) < 0 ||
-        listen(listener_, 4096) < 0)
-      fail("listen");
-    socklen_t n = sizeof a;
-    getsockname(listener_, reinterpret_cast<sockaddr*>(&a), &n);
-    std::printf("listening 127.0.0.1:%d\n", ntohs(a.sin_port));
-    std::fflush(stdout);
+  explicit upstream(unsigned short port) : listener_{listen_on(port)} {
     poller_.add(listener_, nullptr, EPOLLIN);
   }
 

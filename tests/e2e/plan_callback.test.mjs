@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { EventSource } from 'eventsource';
-import { callback, data, start, startExternal, startPlanner, stream } from './planner.mjs';
+import { callback, data, error, start, startExternal, startPlanner, stream } from './planner.mjs';
 import { until } from './streams.mjs';
 
 let server;
@@ -13,12 +13,6 @@ before(async () => {
 after(() => server?.remove());
 
 const fresh = () => `plan-${++n}`;
-const error = (code, id) => (a) => {
-  assert.equal(a.body.success, false);
-  assert.equal(a.body.error.code, code);
-  assert.ok(a.body.error.message);
-  assert.equal(a.body.sessionId, id);
-};
 
 test('a page registers, asks, and sees its plan, with the example service', async () => {
   const external = await startExternal({ PROGRESS: '2', TWICE: '1' });

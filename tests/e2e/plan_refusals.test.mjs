@@ -1,7 +1,7 @@
 // contracts/plan-callback.md: services that fail, callbacks that are refused, and the settings of both.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { callback, data, json, start, startPlanner, stream } from './planner.mjs';
+import { callback, data, error, json, start, startPlanner, stream } from './planner.mjs';
 import { until } from './streams.mjs';
 
 let server;
@@ -12,12 +12,6 @@ before(async () => {
 after(() => server?.remove());
 
 const fresh = () => `plan-${++n}`;
-const error = (code, id) => (a) => {
-  assert.equal(a.body.success, false);
-  assert.equal(a.body.error.code, code);
-  assert.ok(a.body.error.message);
-  assert.equal(a.body.sessionId, id);
-};
 
 test('the service is down: three attempts, each announced, then an error in friendly words', async () => {
   server.external = null;

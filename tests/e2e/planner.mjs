@@ -1,4 +1,5 @@
 // A Parlor whose external service can be changed while it runs, and the example service.
+import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { createServer, request as call } from 'node:http';
 import { createInterface } from 'node:readline';
@@ -68,3 +69,11 @@ export const start = async (server, id, request = { topic: 'Rust' }) => json(awa
 export const callback = async (url, body) =>
   json(await fetch(url, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: typeof body === 'string' ? body : JSON.stringify(body) }));
 export const data = (page) => page.events.map((e) => e.data);
+
+/** A check of an answer: refused with this code, for this session. */
+export const error = (code, id) => (a) => {
+  assert.equal(a.body.success, false);
+  assert.equal(a.body.error.code, code);
+  assert.ok(a.body.error.message);
+  assert.equal(a.body.sessionId, id);
+};
