@@ -265,7 +265,8 @@ private:
   void start_next(effects& out, std::int64_t now);
   void begin(effects& out, std::int64_t now);
   void begin_early(effects& out, std::int64_t now);
-  bool held_back(const std::string& task, std::function<effects(std::int64_t)> report);
+  bool held_back(const std::string& task) const;
+  effects later(std::function<effects(std::int64_t)> report); // of a task that is held back
   void started(effects& out, std::int64_t now);
   void stop_running(effects& out);
   void accepted(const waiting_record& note, std::uint64_t ticket, effects& out, std::int64_t now);

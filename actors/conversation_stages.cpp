@@ -35,10 +35,9 @@ effects conversation::open(std::uint64_t promise, std::int64_t now) {
 effects conversation::progress(const std::string& task, std::uint32_t percent, std::string text,
                                std::int64_t now, stage_name stage) {
   effects out;
-  if (held_back(task, [=, this](std::int64_t then) {
-        return progress(task, percent, text, then, stage);
-      }))
-    return out;
+  if (held_back(task))
+    return later(
+        [=, this](std::int64_t then) { return progress(task, percent, text, then, stage); });
   if (!running_ || running_->turn.request.task_id != task)
     return out;
   auto& run = *running_;
@@ -60,9 +59,8 @@ effects conversation::progress(const std::string& task, std::uint32_t percent, s
 effects conversation::stage_done(const std::string& task, stage_name stage, std::string result,
                                  std::int64_t now) {
   effects out;
-  if (held_back(task,
-                [=, this](std::int64_t then) { return stage_done(task, stage, result, then); }))
-    return out;
+  if (held_back(task))
+    return later([=, this](std::int64_t then) { return stage_done(task, stage, result, then); });
   if (!running_ || running_->turn.request.task_id != task)
     return out;
   auto& run = *running_;

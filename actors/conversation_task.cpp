@@ -13,13 +13,15 @@ constexpr std::int64_t progress_every_ms = 100; // contracts/generate-async.md: 
 }
 
 /// Nothing of a task is told before its start is durable, and nothing that it does is recorded
-/// before: what it reports until then waits. True if it does.
-bool conversation::held_back(const std::string& task, std::function<effects(std::int64_t)> report) {
-  if (!running_ || running_->turn.request.task_id != task || running_->start_ticket == 0 ||
-      !waiting_.contains(running_->start_ticket))
-    return false;
+/// before: what it reports until then waits.
+bool conversation::held_back(const std::string& task) const {
+  return running_ && running_->turn.request.task_id == task && running_->start_ticket != 0 &&
+         waiting_.contains(running_->start_ticket);
+}
+
+effects conversation::later(std::function<effects(std::int64_t)> report) {
   running_->early.push_back(std::move(report));
-  return true;
+  return {};
 }
 
 /// The start of the running task is durable.
@@ -36,8 +38,8 @@ void conversation::started(effects& out, std::int64_t now) {
 effects conversation::delta(const std::string& task, std::string text, std::int64_t now,
                             stage_name stage) {
   effects out;
-  if (held_back(task, [=, this](std::int64_t then) { return delta(task, text, then, stage); }))
-    return out;
+  if (held_back(task))
+    return later([=, this](std::int64_t then) { return delta(task, text, then, stage); });
   if (!running_ || running_->turn.request.task_id != task || text.empty())
     return out;
   auto& run = *running_;
@@ -79,10 +81,10 @@ effects conversation::retrying(const std::string& task, std::uint32_t attempt,
                                std::uint32_t delay_ms, bool discard, std::int64_t now,
                                stage_name stage, std::string why) {
   effects out;
-  if (held_back(task, [=, this](std::int64_t then) {
-        return retrying(task, attempt, delay_ms, discard, then, stage, why);
-      }))
-    return out;
+  if (held_back(task))
+    return later([=, this](std::int64_t then) {
+      return retrying(task, attempt, delay_ms, discard, then, stage, why);
+    });
   if (!running_ || running_->turn.request.task_id != task)
     return out;
   auto& run = *running_;
@@ -108,10 +110,10 @@ effects conversation::retrying(const std::string& task, std::uint32_t attempt,
 effects conversation::attempt_ended(const std::string& task, std::uint32_t attempt, usage used,
                                     errc error, std::int64_t now, std::string model) {
   effects out;
-  if (held_back(task, [=, this](std::int64_t then) {
-        return attempt_ended(task, attempt, used, error, then, model);
-      }))
-    return out;
+  if (held_back(task))
+    return later([=, this](std::int64_t then) {
+      return attempt_ended(task, attempt, used, error, then, model);
+    });
   if (!running_ || running_->turn.request.task_id != task)
     return out;
   auto& run = *running_;
@@ -127,10 +129,9 @@ effects conversation::attempt_ended(const std::string& task, std::uint32_t attem
 effects conversation::finished(const std::string& task, outcome end, std::string answer_extra,
                                std::int64_t now, std::optional<attempt_usage> last) {
   effects out;
-  if (held_back(task, [=, this](std::int64_t then) {
-        return finished(task, end, answer_extra, then, last);
-      }))
-    return out;
+  if (held_back(task))
+    return later(
+        [=, this](std::int64_t then) { return finished(task, end, answer_extra, then, last); });
   if (!running_ || running_->turn.request.task_id != task)
     return out;
   auto& run = *running_;
@@ -146,8 +147,8 @@ effects conversation::finished(const std::string& task, outcome end, std::string
 }
 
 effects conversation::crashed(const std::string& task, std::int64_t now) {
-  if (held_back(task, [=, this](std::int64_t then) { return crashed(task, then); }))
-    return {};
+  if (held_back(task))
+    return later([=, this](std::int64_t then) { return crashed(task, then); });
   if (!running_ || running_->turn.request.task_id != task)
     return {};
   auto& run = *running_;

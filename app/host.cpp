@@ -147,9 +147,9 @@ void print_welcome(const settings& config, const std::string& base) {
 
 int serve(const settings& config) {
   auto [host, port] = split_address(config.server.listen);
-  boost::asio::io_context io;
   auto threads = config.server.threads != 0 ? config.server.threads
                                             : std::max(1U, std::thread::hardware_concurrency());
+  boost::asio::io_context io{static_cast<int>(threads)}; // one alone needs to wake no other
 
   auto storage = store::open_sqlite(config.store.path);
   auto models = make_catalogue(io, config);

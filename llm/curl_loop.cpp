@@ -1,35 +1,30 @@
 #include "llm/curl_loop.hpp"
 
-#include <boost/asio/bind_executor.hpp>
 #include <boost/asio/post.hpp>
 
+#include <sys/epoll.h>
+
+#include <array>
+#include <cerrno>
 #include <mutex>
 #include <new>
+#include <system_error>
 #include <utility>
 
 namespace parlor::llm {
 
 namespace asio = boost::asio;
 
-// A socket of libcurl's while libcurl wants to hear of it. The socket stays libcurl's: it is always
-// given back with release(), never closed here.
-struct curl_loop::watch {
-  watch(const strand& s, curl_socket_t f) : descriptor{s}, fd{f} {}
-  ~watch() { let_go(); }
-  void let_go() {
-    wanted = 0;
-    if (descriptor.is_open())
-      descriptor.release(); // also ends its waits
-  }
-  asio::posix::basic_stream_descriptor<strand> descriptor;
-  curl_socket_t fd;
-  int wanted = 0;       // CURL_POLL_IN, _OUT, _INOUT
-  bool reading = false; // a wait is under way
-  bool writing = false;
-};
+namespace {
+constexpr std::size_t events_at_a_time = 128;
+}
 
 curl_loop::curl_loop(asio::io_context& io, std::size_t max_connections)
-    : strand_{asio::make_strand(io)}, timer_{strand_} {
+    : strand_{asio::make_strand(io)}, sockets_{strand_}, timer_{strand_} {
+  auto fd = ::epoll_create1(EPOLL_CLOEXEC);
+  if (fd < 0)
+    throw std::system_error{errno, std::system_category(), "epoll_create1"};
+  sockets_.assign(fd);
   static std::once_flag once;
   std::call_once(once, [] { curl_global_init(CURL_GLOBAL_DEFAULT); });
   multi_ = curl_multi_init();
@@ -45,10 +40,6 @@ curl_loop::curl_loop(asio::io_context& io, std::size_t max_connections)
 }
 
 curl_loop::~curl_loop() {
-  // Sockets leave the reactor before libcurl closes them: their numbers may be in use elsewhere a
-  // moment later.
-  for (auto& [fd, w] : watches_)
-    w->let_go();
   curl_multi_setopt(multi_, CURLMOPT_SOCKETFUNCTION, nullptr);
   curl_multi_setopt(multi_, CURLMOPT_TIMERFUNCTION, nullptr);
   for (auto& [easy, t] : transfers_)
@@ -75,27 +66,23 @@ void curl_loop::remove(const transfer& t) {
   curl_multi_remove_handle(multi_, kept->easy());
 }
 
-int curl_loop::on_socket(CURL*, curl_socket_t fd, int what, void* self, void*) {
+int curl_loop::on_socket(CURL*, curl_socket_t fd, int what, void* self, void* known) {
   auto& loop = *static_cast<curl_loop*>(self);
-  auto found = loop.watches_.find(fd);
-  if (what == CURL_POLL_REMOVE) {
-    if (found != loop.watches_.end()) {
-      found->second->let_go();
-      loop.watches_.erase(found);
-    }
+  auto epoll = loop.sockets_.native_handle();
+  if (what == CURL_POLL_REMOVE || what == CURL_POLL_NONE) {
+    ::epoll_ctl(epoll, EPOLL_CTL_DEL, fd, nullptr);
+    if (known)
+      curl_multi_assign(loop.multi_, fd, nullptr);
     return 0;
   }
+  epoll_event e{};
+  e.events = ((what & CURL_POLL_IN) ? EPOLLIN : 0U) | ((what & CURL_POLL_OUT) ? EPOLLOUT : 0U);
+  e.data.fd = fd;
+  if (::epoll_ctl(epoll, known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &e) != 0)
+    return -1;
+  curl_multi_assign(loop.multi_, fd, self); // known from here on, until it is removed
   try {
-    if (found == loop.watches_.end()) {
-      auto w = std::make_shared<watch>(loop.strand_, fd);
-      boost::system::error_code ec;
-      w->descriptor.assign(fd, ec);
-      if (ec)
-        return -1;
-      found = loop.watches_.emplace(fd, std::move(w)).first;
-    }
-    found->second->wanted = what;
-    loop.arm(found->second);
+    loop.wait();
   } catch (const std::exception&) {
     return -1;
   }
@@ -125,28 +112,32 @@ int curl_loop::on_timer(CURLM*, long timeout_ms, void* self) {
   return 0;
 }
 
-void curl_loop::arm(const std::shared_ptr<watch>& w) {
-  if ((w->wanted & CURL_POLL_IN) && !w->reading)
-    wait(w, true);
-  if ((w->wanted & CURL_POLL_OUT) && !w->writing)
-    wait(w, false);
+void curl_loop::wait() {
+  if (waiting_)
+    return;
+  waiting_ = true;
+  sockets_.async_wait(asio::posix::descriptor_base::wait_read,
+                      [weak = weak_from_this()](boost::system::error_code ec) {
+                        auto loop = weak.lock();
+                        if (!loop || ec)
+                          return;
+                        loop->waiting_ = false;
+                        loop->serve();
+                        loop->wait();
+                      });
 }
 
-void curl_loop::wait(const std::shared_ptr<watch>& w, bool reading) {
-  (reading ? w->reading : w->writing) = true;
-  w->descriptor.async_wait(
-      reading ? asio::posix::descriptor_base::wait_read : asio::posix::descriptor_base::wait_write,
-      [weak = weak_from_this(), w, reading](boost::system::error_code ec) {
-        (reading ? w->reading : w->writing) = false;
-        auto loop = weak.lock();
-        if (!loop || ec == asio::error::operation_aborted || !w->descriptor.is_open())
-          return;
-        if (!(w->wanted & (reading ? CURL_POLL_IN : CURL_POLL_OUT)))
-          return; // libcurl has changed its mind meanwhile
-        loop->act(w->fd, ec ? CURL_CSELECT_ERR : reading ? CURL_CSELECT_IN : CURL_CSELECT_OUT);
-        if (w->descriptor.is_open())
-          loop->arm(w);
-      });
+void curl_loop::serve() {
+  std::array<epoll_event, events_at_a_time> ready;
+  auto n = ::epoll_wait(sockets_.native_handle(), ready.data(), static_cast<int>(ready.size()), 0);
+  // Should one of them be closed meanwhile and its number be another's: libcurl tries, and finds
+  // nothing there.
+  for (int i = 0; i < n; ++i) {
+    const auto& e = ready[static_cast<std::size_t>(i)];
+    auto broken = (e.events & (EPOLLERR | EPOLLHUP)) != 0; // libcurl sees how when it tries
+    act(e.data.fd, (broken || (e.events & EPOLLIN) ? CURL_CSELECT_IN : 0) |
+                       (broken || (e.events & EPOLLOUT) ? CURL_CSELECT_OUT : 0));
+  }
 }
 
 void curl_loop::act(curl_socket_t fd, int events) {

@@ -54,21 +54,24 @@ public:
   void settle_later(std::shared_ptr<transfer> t) { unsettled_.push_back(std::move(t)); }
 
 private:
-  struct watch;
   static int on_socket(CURL*, curl_socket_t fd, int what, void* self, void*);
   static int on_timer(CURLM*, long timeout_ms, void* self);
-  void arm(const std::shared_ptr<watch>& w);
-  void wait(const std::shared_ptr<watch>& w, bool reading);
+  void wait();
+  void serve();
   void act(curl_socket_t fd, int events);
   void collect();
 
   strand strand_;
+  // An epoll with libcurl's sockets. Level-triggered and beside the reactor: a socket that is read
+  // again and again is watched with one call of the kernel, not with one each time, and what is
+  // ready at once is served at once. libcurl closes the sockets, here they are only watched.
+  boost::asio::posix::basic_stream_descriptor<strand> sockets_;
+  bool waiting_ = false; // for it
   boost::asio::basic_waitable_timer<std::chrono::steady_clock,
                                     boost::asio::wait_traits<std::chrono::steady_clock>, strand>
       timer_;
   std::uint64_t timer_round_ = 0; // a wake-up of an earlier setting is ignored
   CURLM* multi_ = nullptr;
-  std::unordered_map<curl_socket_t, std::shared_ptr<watch>> watches_;
   std::unordered_map<CURL*, std::shared_ptr<transfer>> transfers_;
   std::vector<std::shared_ptr<transfer>> unsettled_;
 };

@@ -11,16 +11,7 @@ namespace {
 constexpr int max_attempts = 4;
 constexpr std::size_t max_around = 4096; // a chunk is a few hundred bytes
 
-bool needs_parser(std::string_view text) {
-  bool ascii = true;
-  for (auto c : text) {
-    auto u = static_cast<unsigned char>(c);
-    if (u < 0x20 || c == '"' || c == '\\')
-      return true;
-    ascii = ascii && u < 0x80;
-  }
-  return !ascii && !json::valid_utf8(text);
-}
+bool needs_parser(std::string_view text) { return !json::is_plain(text); }
 
 } // namespace
 

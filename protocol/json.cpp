@@ -173,6 +173,8 @@ bool valid_utf8(std::string_view text) noexcept {
   return true;
 }
 
+bool is_plain(std::string_view text) noexcept { return plain_run(text) == text.size(); }
+
 void append_quoted(std::string& out, std::string_view text) {
   out.reserve(out.size() + text.size() + 2);
   out += '"';

@@ -37,5 +37,7 @@ std::string_view raw_member(std::string_view object, std::string_view key);
 std::size_t offset_of(std::string_view document, std::string_view pointer);
 
 bool valid_utf8(std::string_view text) noexcept;
+/// Valid UTF-8 that stands in a JSON string as it is: nothing in it needs an escape.
+bool is_plain(std::string_view text) noexcept;
 
 } // namespace parlor::json
