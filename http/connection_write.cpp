@@ -9,7 +9,7 @@
 #include <sys/uio.h>
 
 #include <array>
-#include <cstdio>
+#include <charconv>
 
 namespace parlor::http {
 
@@ -88,9 +88,9 @@ void connection::gather() {
   std::size_t size = 0;
   for (auto& c : sending_)
     size += c->size();
-  char frame[24];
-  std::snprintf(frame, sizeof frame, "%zx\r\n", size);
-  out_ += frame;
+  char frame[16];
+  out_.append(frame, std::to_chars(std::begin(frame), std::end(frame), size, 16).ptr);
+  out_ += "\r\n";
   tail_ = last ? "\r\n0\r\n\r\n" : "\r\n";
 }
 

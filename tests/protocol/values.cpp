@@ -62,9 +62,19 @@ TEST_CASE("every byte is quoted the same at every place of a text") {
       auto expected = json::quoted(around.substr(0, at));
       expected.pop_back();
       expected += alone.substr(1, alone.size() - 2) + around.substr(at) + '"';
-      CHECK(json::quoted(around.substr(0, at) + one + around.substr(at)) == expected);
+      auto text = around.substr(0, at) + one + around.substr(at);
+      CHECK(json::quoted(text) == expected);
+      CHECK(json::is_plain(text) == (expected == '"' + text + '"'));
     }
   }
+}
+
+TEST_CASE("four ASCII characters are a token, others one each, wherever they stand") {
+  for (std::size_t before = 0; before <= 17; ++before)
+    for (std::size_t after = 0; after <= 9; ++after) {
+      auto text = std::string(before, 'a') + "é你好😀\x7f" + std::string(after, '~');
+      CHECK(estimate_tokens(text) == static_cast<std::int64_t>((before + 1 + after + 3) / 4 + 4));
+    }
 }
 
 TEST_CASE("a task's log gives its events back") {
