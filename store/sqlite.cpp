@@ -77,6 +77,9 @@ std::string part_reader::read(std::size_t from, std::size_t bytes) const {
 }
 
 connection::connection(const std::string& path) {
+  // Nobody asks how much memory SQLite has; counting it takes a lock of the whole process at every
+  // allocation. Refused, and no harm done, where something else has made SQLite begin before.
+  [[maybe_unused]] static const auto uncounted = sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
   sqlite3* db = nullptr;
   auto rc =
       sqlite3_open_v2(path.c_str(), &db,
@@ -85,6 +88,9 @@ connection::connection(const std::string& path) {
   check(rc, "open");
   sqlite3_busy_timeout(db, 5000);
   check(sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr), "configure");
+  // For the small things of a statement. The schema and the statements that are kept hold on to
+  // some.
+  check(sqlite3_db_config(db, SQLITE_DBCONFIG_LOOKASIDE, nullptr, 1200, 256), "configure");
   script("PRAGMA page_size=4096;"
          "PRAGMA journal_mode=WAL;"
          "PRAGMA synchronous=FULL;"

@@ -53,15 +53,11 @@ stored_session sqlite_reader::told(const session_row& s) {
   return out;
 }
 
-std::optional<stored_session> sqlite_reader::find_session(const session_key& key) {
-  snapshot one{db_};
-  auto row = find_session_row(db_, key);
-  if (!row)
-    return std::nullopt;
-  auto s = told(*row);
+stored_session sqlite_reader::told_with_texts(const session_row& row) {
+  auto s = told(row);
   auto r = db_.query("SELECT system_prompt, metadata FROM session_text WHERE tenant = ? AND name = "
                      "?",
-                     key.tenant, key.id);
+                     row.key.tenant, row.key.id);
   if (r.next()) {
     s.system_prompt = r.text(0);
     s.metadata = r.text(1);
@@ -69,24 +65,34 @@ std::optional<stored_session> sqlite_reader::find_session(const session_key& key
   return s;
 }
 
+std::optional<stored_session> sqlite_reader::find_session(const session_key& key) {
+  snapshot one{db_};
+  auto row = find_session_row(db_, key);
+  return row ? std::optional{told_with_texts(*row)} : std::nullopt;
+}
+
 session_image sqlite_reader::load_session(const session_key& key, std::size_t history_limit,
                                           std::size_t image_bytes) {
-  snapshot one{db_};
   session_image image;
-  image.session = find_session(key);
-  if (!image.session) {
-    auto r = db_.query("SELECT seq_floor FROM meta");
-    r.next();
+  // A statement sees one state by itself: for one that is not there this is the only one.
+  if (auto r = db_.query("SELECT seq_floor FROM meta WHERE NOT EXISTS(SELECT 1 FROM session WHERE "
+                         "tenant = ? AND name = ?)",
+                         key.tenant, key.id);
+      r.next()) {
     image.first_free_seq = r.number(0) + 1;
     return image;
   }
+  snapshot one{db_};
+  auto row = find_session_row(db_, key);
+  if (!row) // removed this very moment
+    return load_session(key, history_limit, image_bytes);
+  image.session = told_with_texts(*row);
   image.first_free_seq = image.session->lease + 1;
-  auto row = find_session_row(db_, key).value();
   // A turn that is run again needs what was said, however long the history is.
-  image.history = messages(row, std::max(history_limit, static_cast<std::size_t>(row.open_tasks)),
-                           newest(row), image_bytes)
+  image.history = messages(*row, std::max(history_limit, static_cast<std::size_t>(row->open_tasks)),
+                           newest(*row), image_bytes)
                       .messages;
-  image.open_tasks = open_tasks(row);
+  image.open_tasks = open_tasks(*row);
   return image;
 }
 

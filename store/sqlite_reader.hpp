@@ -40,6 +40,7 @@ private:
   };
   static place newest(const session_row& s) { return {s.last_message, ~std::uint64_t{0}}; }
   stored_session told(const session_row& s);
+  stored_session told_with_texts(const session_row& row);
   std::vector<stored_task> open_tasks(const session_row& s);
   std::int64_t row_before(const session_row& s, const std::string& msg_id);
   place place_of(const session_row& s, const std::string& before);

@@ -11,6 +11,7 @@ namespace parlor::store {
 namespace {
 
 constexpr std::int64_t idempotency_ms = 24 * 60 * 60 * 1000;
+constexpr std::size_t most_in_turn = 4096;
 
 /// The last fact of that kind about that task in the group, or null.
 template <class Fact>
@@ -76,7 +77,10 @@ session_row* sqlite_writer::session(const session_key& key) {
   if (session_ && session_->key == key)
     return &*session_;
   put_session();
-  session_ = find_session_row(db_, key);
+  if (auto known = in_turn_.extract(key))
+    session_ = std::move(known.mapped());
+  else
+    session_ = find_session_row(db_, key);
   return session_ ? &*session_ : nullptr;
 }
 
@@ -116,15 +120,24 @@ void sqlite_writer::put_session() {
             s.key.tenant, s.key.id, s.number, s.created_at, s.last_accessed, s.message_count,
             s.total_tokens, s.question_count, s.first_seq, s.last_seq, s.lease, s.open_tasks,
             s.last_task, s.last_message);
+  } else if (session_moved_) { // writes the index too
+    db_.run("UPDATE session SET last_accessed = ?, message_count = ?, total_tokens = ?, "
+            "question_count = ?, first_seq = ?, last_seq = ?, lease = ?, open_tasks = ?, "
+            "last_task = ?, last_message = ? WHERE tenant = ? AND name = ?",
+            s.last_accessed, s.message_count, s.total_tokens, s.question_count, s.first_seq,
+            s.last_seq, s.lease, s.open_tasks, s.last_task, s.last_message, s.key.tenant, s.key.id);
   } else if (session_changed_) {
-    if (session_moved_) // by itself: it writes the index too
-      db_.run("UPDATE session SET last_accessed = ? WHERE tenant = ? AND name = ?", s.last_accessed,
-              s.key.tenant, s.key.id);
     db_.run("UPDATE session SET message_count = ?, total_tokens = ?, question_count = ?, "
             "first_seq = ?, last_seq = ?, lease = ?, open_tasks = ?, last_task = ?, "
             "last_message = ? WHERE tenant = ? AND name = ?",
             s.message_count, s.total_tokens, s.question_count, s.first_seq, s.last_seq, s.lease,
             s.open_tasks, s.last_task, s.last_message, s.key.tenant, s.key.id);
+  }
+  if (s.open_tasks > 0) {
+    if (in_turn_.size() >= most_in_turn)
+      in_turn_.clear();
+    auto key = s.key;
+    in_turn_.insert_or_assign(std::move(key), std::move(s));
   }
   forget_session();
 }
@@ -152,12 +165,16 @@ void sqlite_writer::on(const seq_leased& f, const fact_group&) {
 
 std::int64_t sqlite_writer::free_task_id(const std::string& name) {
   auto ids = task_ids_of(name);
+  if (ids.first > newest_task_) // as a rule: names begin with the time
+    return newest_task_ = ids.first;
   for (auto id = ids.first; id <= ids.last; ++id) {
     auto r = db_.query("SELECT name FROM open_task WHERE id = ?1 UNION ALL SELECT name FROM "
                        "ended_task WHERE id = ?1",
                        id);
-    if (!r.next())
+    if (!r.next()) {
+      newest_task_ = std::max(newest_task_, id);
       return id;
+    }
     if (r.text(0) == name)
       throw std::logic_error{"a task was accepted twice"};
   }
@@ -229,33 +246,38 @@ void sqlite_writer::on(const task_checkpoint& f, const fact_group&) {
 void sqlite_writer::on(const task_ended& f, const fact_group& group) {
   auto ids = task_ids_of(f.task);
   std::int64_t task = 0;
-  {
-    auto r = db_.query("SELECT id FROM open_task WHERE id BETWEEN ? AND ? AND name = ?", ids.first,
-                       ids.last, f.task);
-    if (!r.next()) // its session was removed
-      return;
-    task = r.integer(0);
-  }
-  auto* s = session(f.key);
-  if (s == nullptr)
-    throw std::logic_error{"an open task has no session"};
   std::string text;
   std::string log;
   auto checkpoints = 0;
-  for (auto r = db_.query("SELECT text, log FROM checkpoint WHERE task = ? ORDER BY n", task);
-       r.next(); ++checkpoints) {
-    text += r.text(0);
-    log += r.text(1);
+  for (auto r = db_.query("SELECT o.id, c.n, c.text, c.log FROM open_task o LEFT JOIN checkpoint c "
+                          "ON c.task = o.id WHERE o.id BETWEEN ? AND ? AND o.name = ? "
+                          "ORDER BY o.id, c.n",
+                          ids.first, ids.last, f.task);
+       r.next();) {
+    task = r.integer(0);
+    if (r.null(1))
+      continue;
+    ++checkpoints;
+    text += r.text(2);
+    log += r.text(3);
   }
+  if (task == 0) // its session was removed
+    return;
+  auto* s = session(f.key);
+  if (s == nullptr)
+    throw std::logic_error{"an open task has no session"};
   text += f.text;
   log += f.log;
   auto& e = f.end;
   auto kept = !e.message_id.empty();
   // What was said joins the history when its turn is over: questions stand before their answers.
-  db_.run("INSERT INTO message(prev, session, msg_id, role, content, extra, task, at, partial) "
-          "SELECT ?, session, message_id, role, said, extra, name, accepted_at, 0 FROM open_task "
-          "WHERE id = ?",
-          s->last_message, task);
+  // OR FAIL: else SQLite keeps a copy of the pages, to undo a statement that may be of many rows.
+  // What fails here undoes the transaction.
+  db_.run(
+      "INSERT OR FAIL INTO message(prev, session, msg_id, role, content, extra, task, at, partial) "
+      "SELECT ?, session, message_id, role, said, extra, name, accepted_at, 0 FROM open_task "
+      "WHERE id = ?",
+      s->last_message, task);
   s->last_message = db_.last_rowid();
   if (kept) {
     db_.run("INSERT INTO message(prev, session, msg_id, role, content, extra, task, at, partial) "
@@ -273,24 +295,25 @@ void sqlite_writer::on(const task_ended& f, const fact_group& group) {
   static const usage_recorded none{{}, 0, {}, 0, {}, errc::none};
   auto& u = last != nullptr ? *last : none;
   auto content = e.content == text ? std::nullopt : std::optional<std::string_view>{e.content};
-  db_.run("INSERT INTO ended_task(id, prev, session, name, tenant, session_name, accepted_at, "
-          "started_at, accepted_seq, started_seq, message_id, model, temperature, max_tokens, "
-          "response_format, passthrough, script, kind, ref, wants_text_done, idempotency_key, "
-          "settled, status, ended_at, "
-          "ended_seq, error, detail, answer_id, finish_reason, prompt_tokens, completion_tokens, "
-          "exact, attempts, history_dropped, session_tokens, session_questions, "
-          "last_attempt, last_at, last_prompt_tokens, "
-          "last_completion_tokens, last_exact, last_error, content, text, log) "
-          "SELECT id, prev, session, name, tenant, session_name, accepted_at, started_at, "
-          "accepted_seq, started_seq, message_id, model, temperature, max_tokens, "
-          "response_format, passthrough, script, kind, ref, wants_text_done, idempotency_key, "
-          "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
-          "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM open_task WHERE id = ?",
-          s->open_tasks == 0, static_cast<int>(e.status), f.at, f.seq, to_string(e.error), e.detail,
-          e.message_id, e.finish_reason, e.used.prompt_tokens, e.used.completion_tokens,
-          e.used.exact, e.attempts, e.history_dropped, e.session_tokens, e.session_questions,
-          u.attempt, u.at, u.used.prompt_tokens, u.used.completion_tokens, u.used.exact,
-          to_string(u.error), content, text, sqlite::blob{log}, task);
+  db_.run(
+      "INSERT OR FAIL INTO ended_task(id, prev, session, name, tenant, session_name, accepted_at, "
+      "started_at, accepted_seq, started_seq, message_id, model, temperature, max_tokens, "
+      "response_format, passthrough, script, kind, ref, wants_text_done, idempotency_key, "
+      "settled, status, ended_at, "
+      "ended_seq, error, detail, answer_id, finish_reason, prompt_tokens, completion_tokens, "
+      "exact, attempts, history_dropped, session_tokens, session_questions, "
+      "last_attempt, last_at, last_prompt_tokens, "
+      "last_completion_tokens, last_exact, last_error, content, text, log) "
+      "SELECT id, prev, session, name, tenant, session_name, accepted_at, started_at, "
+      "accepted_seq, started_seq, message_id, model, temperature, max_tokens, "
+      "response_format, passthrough, script, kind, ref, wants_text_done, idempotency_key, "
+      "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
+      "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM open_task WHERE id = ?",
+      s->open_tasks == 0, static_cast<int>(e.status), f.at, f.seq, to_string(e.error), e.detail,
+      e.message_id, e.finish_reason, e.used.prompt_tokens, e.used.completion_tokens, e.used.exact,
+      e.attempts, e.history_dropped, e.session_tokens, e.session_questions, u.attempt, u.at,
+      u.used.prompt_tokens, u.used.completion_tokens, u.used.exact, to_string(u.error), content,
+      text, sqlite::blob{log}, task);
   if (checkpoints > 0)
     db_.run("DELETE FROM checkpoint WHERE task = ?", task);
   db_.run("DELETE FROM open_task WHERE id = ?", task);

@@ -8,6 +8,7 @@
 
 #include <functional>
 #include <random>
+#include <unordered_map>
 
 namespace parlor::store {
 
@@ -59,7 +60,11 @@ private:
   sqlite::connection db_;
   std::mt19937_64 dice_{std::random_device{}()}; // numbers of sessions
   std::optional<session_row> session_;           // of the group under way
-  bool session_new_ = false;                     // has no row yet
+  /// Rows of sessions that have open tasks, as this transaction or the last one has left them: the
+  /// end of a turn does not read again what its acceptance wrote. Empty after a rollback.
+  std::unordered_map<session_key, session_row> in_turn_;
+  std::int64_t newest_task_ = 0; // no row of a task has a higher id
+  bool session_new_ = false;     // has no row yet
   bool session_changed_ = false;
   bool session_moved_ = false; // was used: its place in the index changes
   int wal_frames_ = 0;         // in the log after the last commit

@@ -22,6 +22,10 @@ constexpr int busy_from_frames = 1024; // about 4 MiB, before the next commit
 
 sqlite_writer::sqlite_writer(const std::string& path, std::function<void()> on_close)
     : on_close_{std::move(on_close)}, db_{path} {
+  for (auto r = db_.query("SELECT max((SELECT coalesce(max(id), 0) FROM open_task), (SELECT "
+                          "coalesce(max(id), 0) FROM ended_task))");
+       r.next();)
+    newest_task_ = r.integer(0);
   sqlite3_wal_hook(
       db_.raw(),
       [](void* self, sqlite3*, const char*, int frames) {
@@ -63,6 +67,7 @@ void sqlite_writer::transaction(const std::function<void()>& body) {
   } catch (const std::exception& e) {
     auto* said = dynamic_cast<const sqlite::error*>(&e);
     auto full = said && said->no_space();
+    in_turn_.clear();
     try {
       if (db_.in_transaction())
         db_.script("ROLLBACK");

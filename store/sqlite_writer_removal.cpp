@@ -77,6 +77,7 @@ std::int64_t sqlite_writer::remove_tasks(std::int64_t last, std::int64_t session
 
 void sqlite_writer::on(const session_removed& f, const fact_group&) {
   put_session();
+  in_turn_.erase(f.key);
   auto s = find_session_row(db_, f.key);
   if (s) {
     db_.run("UPDATE meta SET seq_floor = max(seq_floor, ?)", std::max(s->lease, s->last_seq));

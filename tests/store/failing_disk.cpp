@@ -97,3 +97,24 @@ TEST_CASE_METHOD(fixture, "after a failed fsync nothing more is acknowledged", "
   CHECK(r->find_task("", "t1"));
   CHECK_FALSE(r->find_task("", "t3"));
 }
+
+TEST_CASE_METHOD(fixture, "an end that was refused for space counts once", "[store]") {
+  session_key key{"", "s"};
+  apply({{session_opened{key, 1, {}, {}}, seq_leased{key, 100}, accepted(key, "t1", 1, 1),
+          task_started{"t1", 1, 2}}});
+  {
+    file_limit full{std::filesystem::file_size(dir.db() + "-wal") + 10000};
+    // Within one transaction: what the first group has left is undone with it.
+    CHECK(failure_of(*this, {{ended(key, "t1", 5, 3)},
+                             {accepted(key, "t2", 6, 4)},
+                             turn({"", "other"}, "t3", 7, 1, std::string(500000, 'x'))}) ==
+          failure::full);
+  }
+  apply({{ended(key, "t1", 5, 3)}});
+  auto s = r->find_session(key).value();
+  CHECK(s.view.message_count == 2);
+  CHECK(s.view.total_tokens == 7);
+  CHECK(s.view.question_count == 1);
+  CHECK(s.view.state == "idle");
+  CHECK(r->load_session(key, 10).history.size() == 2);
+}

@@ -107,8 +107,14 @@ TEST_CASE_METHOD(fixture, "names whose rows would be the same are told apart", "
   for (int i = 0; alike.size() < 3; ++i)
     if (auto n = "task_5_" + std::to_string(i); task_ids_of(n).first == id)
       alike.push_back(n);
+  std::string next; // its own row is that of the second
+  for (int i = 0; next.empty(); ++i)
+    if (auto n = "task_5_" + std::to_string(i); task_ids_of(n).first == id + 1)
+      next = n;
   for (std::size_t i = 0; i < alike.size(); ++i)
     apply({turn({"", "s" + std::to_string(i)}, alike[i], 5, 1, "hello", alike[i])});
+  apply({turn({"", "next"}, next, 5, 1, "hello", next)});
+  CHECK(r->find_task("", next)->view.text == next);
   for (auto& n : alike)
     CHECK(r->find_task("", n)->view.text == n);
   CHECK_FALSE(r->find_task("", "task_5_none"));
