@@ -13,6 +13,8 @@ stream_arguments() { # scenario
     hop-500)
       tokens=$(jq -n "$s * 20 + 60 | ceil")
       echo 2.5 "$s" --open 300 --count 500 --model "bench-$tokens-20-0" ;;
+    grow-100) echo 2 "$s" --open 200 --model bench-40-80-0 ;;
+    grow-4000) echo 21 "$s" --open 200 --model bench-40-2-0 ;;
     burst | burst-stored) echo 0.3 "$s" --closed 16 --model bench-64-0-0 ;;
     one-write) echo 0.3 "$s" --closed 16 --model bench-64-0-0-64 ;;
     burst-kept) echo 0.3 "$s" --closed 16 --keep --model bench-64-0-0 ;;
@@ -29,6 +31,7 @@ stream_contestants() { # scenario
     *-stored) echo disk memory ;;
     accepts) echo sync disk memory ;;
     overload) echo disk ;;
+    grow-*) echo parlor ;;
     *) echo direct nginx parlor ;;
   esac
 }
@@ -64,7 +67,7 @@ measure_streams() { # file for the results, repeats, scenarios
   done
   start_upstream
   [[ $all != *" nginx "* ]] || start_nginx
-  [[ $all != *" parlor "* ]] || start_parlor parlor "${port[direct]}" "$work"
+  [[ $all != *" parlor "* ]] || parlor_concurrency=8192 start_parlor parlor "${port[direct]}" "$work"
   [[ $all != *" disk "* ]] || start_parlor disk "${port[direct]}" "$work"
   [[ $all != *" memory "* ]] || start_parlor memory "${port[direct]}" "$memory"
   for who in $all; do
