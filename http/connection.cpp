@@ -1,7 +1,6 @@
 #include "http/connection.hpp"
 
 #include "http/incoming.hpp"
-#include "http/websocket_stream.hpp"
 #include "protocol/notice.hpp"
 
 #include <boost/asio/post.hpp>
@@ -12,24 +11,12 @@ using error_code = boost::system::error_code;
 
 connection::connection(connection_socket socket, std::string remote, counted_client client,
                        std::shared_ptr<server::shared> server)
-    : socket_{std::move(socket)}, server_{std::move(server)}, remote_{std::move(remote)},
-      client_{client}, timer_{server_->stats.requests} {
-  std::lock_guard lock{server_->mutex};
-  server_->open.push_back(*this);
-  ++server_->stats.connections_open;
-  ++server_->stats.connections_total;
+    : listed{std::move(server), client}, socket_{std::move(socket)}, remote_{std::move(remote)},
+      timer_{server_->stats.requests} {
+  enter();
 }
 
-connection::~connection() {
-  std::lock_guard lock{server_->mutex};
-  server_->open.erase(server_->open.iterator_to(*this));
-  if (auto i = server_->clients.find(client_.number);
-      i != server_->clients.end() && --i->second == 0)
-    server_->clients.erase(i);
-  if (std::exchange(server_->waiting_for_room, false))
-    boost::asio::post(server_->acceptor.get_executor(), [s = server_] { accept_next(s); });
-  --server_->stats.connections_open;
-}
+connection::~connection() { leave(); }
 
 void connection::start() {
   set_deadline(server_->options.header_timeout);
@@ -42,8 +29,6 @@ void connection::set_deadline(std::chrono::milliseconds from_now) {
 }
 
 void connection::look_at_clock(clock::time_point now) {
-  if (auto w = upgraded())
-    return w->look_at_clock(now);
   auto past = [now](std::int64_t t) { return t != 0 && as_ticks(now) >= t; };
   if (!past(deadline_) && !past(keepalive_at_))
     return;
@@ -92,8 +77,6 @@ void connection::tell(signal s) {
 }
 
 void connection::shut() {
-  if (auto w = upgraded())
-    return w->close(close_code::restart, "the server stops; come back");
   boost::asio::post(socket_.get_executor(), [me = shared_from_this()] {
     me->keep_alive_ = false;
     if (me->phase_ != phase::streaming || me->closed_)

@@ -19,16 +19,16 @@ class websocket_stream;
 /// Points in time as atomics hold them, steady ns.
 inline std::int64_t as_ticks(clock::time_point t) { return t.time_since_epoch().count(); }
 
-class connection : public listed, public std::enable_shared_from_this<connection> {
+class connection final : public listed, public std::enable_shared_from_this<connection> {
 public:
   /// `client`: whose it is, and has been counted for.
   connection(connection_socket socket, std::string remote, counted_client client,
              std::shared_ptr<server::shared> server);
   ~connection();
   void start();
-  /// From the sweep, any thread: is a deadline past, is a keepalive due? Then a look on the strand.
-  void look_at_clock(clock::time_point now);
-  void shut();
+  void look_at_clock(clock::time_point now) override;
+  void shut() override;
+  std::shared_ptr<listed> hold() noexcept override { return weak_from_this().lock(); }
 
 private:
   friend class answer; // the exchange of one request
@@ -47,7 +47,6 @@ private:
   void respond(response r, std::uint64_t turn);
   void open(response head, std::string keepalive, std::uint64_t turn);
   void upgrade(const std::shared_ptr<websocket_stream>& to, std::uint64_t turn);
-  std::shared_ptr<websocket_stream> upgraded();
   void schedule_flush();
   void flush();
   void gather();
@@ -64,9 +63,7 @@ private:
   bool answering() const { return phase_ == phase::handling || phase_ == phase::streaming; }
 
   connection_socket socket_;
-  std::shared_ptr<server::shared> server_;
   std::string remote_;
-  counted_client client_;
 
   // -- on the strand --
   std::string in_; // read and not yet understood
@@ -98,14 +95,12 @@ private:
 
   // -- any thread --
   std::mutex mutex_;
-  std::vector<chunk> pending_;               // guarded
-  bool flush_scheduled_ = false;             // guarded
-  bool end_asked_ = false;                   // guarded; nothing is taken for this stream any more
-  bool above_high_ = false;                  // guarded; since the backlog was last at low water
-  std::atomic<std::uint64_t> open_turn_{0};  // written under the mutex; whose pieces are taken
-  std::atomic<std::size_t> backlog_{0};      // bytes
-  std::weak_ptr<websocket_stream> upgraded_; // guarded
-  std::atomic<bool> is_upgraded_{false};
+  std::vector<chunk> pending_;                // guarded
+  bool flush_scheduled_ = false;              // guarded
+  bool end_asked_ = false;                    // guarded; nothing is taken for this stream any more
+  bool above_high_ = false;                   // guarded; since the backlog was last at low water
+  std::atomic<std::uint64_t> open_turn_{0};   // written under the mutex; whose pieces are taken
+  std::atomic<std::size_t> backlog_{0};       // bytes
   std::atomic<std::int64_t> deadline_{0};     // steady ns; 0: none
   std::atomic<std::int64_t> keepalive_at_{0}; // steady ns; 0: none
 };

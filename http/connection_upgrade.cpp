@@ -9,16 +9,9 @@ namespace parlor::http {
 
 websocket_ptr answer::upgrade(const websocket_options& options, message_sink sink) {
   auto to = std::make_shared<websocket_stream>(c_->socket_.get_executor(), c_->server_, options,
-                                               std::move(sink), c_->remote_);
+                                               std::move(sink));
   boost::asio::post(c_->socket_.get_executor(), [c = c_, t = turn_, to] { c->upgrade(to, t); });
   return to;
-}
-
-std::shared_ptr<websocket_stream> connection::upgraded() {
-  if (!is_upgraded_)
-    return nullptr;
-  std::lock_guard lock{mutex_};
-  return upgraded_.lock();
 }
 
 void connection::upgrade(const std::shared_ptr<websocket_stream>& to, std::uint64_t turn) {
@@ -48,14 +41,8 @@ void connection::upgrade(const std::shared_ptr<websocket_stream>& to, std::uint6
   watcher_ = nullptr;
   boost::system::error_code ignored;
   socket_.cancel(ignored); // of watching the peer
-  socket_.non_blocking(true, ignored);
-  {
-    std::lock_guard lock{mutex_};
-    upgraded_ = to;
-  }
-  is_upgraded_ = true;
-  to->attach(std::move(socket_), *std::exchange(handshake_, nullptr), request_id_,
-             shared_from_this());
+  to->attach(std::move(socket_), *this, *std::exchange(handshake_, nullptr), std::move(remote_),
+             std::move(request_id_));
 }
 
 } // namespace parlor::http

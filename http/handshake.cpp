@@ -2,6 +2,9 @@
 
 #include <boost/beast/http/rfc7230.hpp>
 
+#include <openssl/evp.h>
+#include <openssl/sha.h>
+
 #include <algorithm>
 #include <cctype>
 
@@ -33,6 +36,15 @@ bool sound_key(std::string_view key) {
                      [](unsigned char c) { return std::isalnum(c) != 0 || c == '+' || c == '/'; });
 }
 
+/// Section 4.2.2, item 5.4.
+std::string proof_of(std::string_view key) {
+  auto text = std::string{key} + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+  unsigned char hash[SHA_DIGEST_LENGTH], base64[29]; // with the zero that EVP adds
+  SHA1(reinterpret_cast<const unsigned char*>(text.data()), text.size(), hash);
+  auto n = EVP_EncodeBlock(base64, hash, sizeof hash);
+  return {reinterpret_cast<char*>(base64), static_cast<std::size_t>(n)};
+}
+
 } // namespace
 
 bool asks_for_websocket(const request& r) noexcept { return !r.get("Upgrade").empty(); }
@@ -54,6 +66,22 @@ handshake read_handshake(const request& r) {
     if (beast::iequals(h.name, "Sec-WebSocket-Extensions"))
       out.extensions += (out.extensions.empty() ? "" : ", ") + h.value;
   return out;
+}
+
+std::string switching_head(std::string_view key, std::string_view request_id,
+                           std::string_view protocol, std::string_view extensions) {
+  auto out = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+             "Sec-WebSocket-Accept: " +
+             proof_of(key) + "\r\n";
+  auto add = [&out](std::string_view name, std::string_view value) {
+    if (!value.empty())
+      out.append(name).append(": ").append(value).append("\r\n");
+  };
+  add("Sec-WebSocket-Protocol", protocol);
+  add("Sec-WebSocket-Extensions", extensions);
+  add("Server", "parlor");
+  add("X-Request-Id", request_id);
+  return out += "\r\n";
 }
 
 } // namespace parlor::http

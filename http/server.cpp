@@ -34,7 +34,7 @@ void sweep(const std::shared_ptr<server::shared>& s) {
     }
     auto now = clock::now();
     for (auto& c : s->open)
-      static_cast<connection&>(c).look_at_clock(now);
+      c.look_at_clock(now);
     sweep(s);
   });
 }
@@ -118,17 +118,29 @@ std::optional<counted_client> server::shared::count_from(const boost::asio::ip::
   return counted_client{client, ++n > options.max_connections_per_client};
 }
 
+/// The one of `known` that equals `value`; at most 16 are remembered.
+template <class T>
+std::shared_ptr<const T> same(std::vector<std::shared_ptr<const T>>& known, T value) {
+  for (auto& k : known)
+    if (*k == value)
+      return k;
+  auto made = std::make_shared<const T>(std::move(value));
+  if (known.size() < 16)
+    known.push_back(made);
+  return made;
+}
+
 chunk server::shared::shared_text(std::string text) {
   if (text.empty())
     return {};
   std::lock_guard lock{mutex};
-  for (auto& known : texts)
-    if (*known == text)
-      return known;
-  auto made = std::make_shared<const std::string>(std::move(text));
-  if (texts.size() < 16)
-    texts.push_back(made);
-  return made;
+  return same(texts, std::move(text));
+}
+
+std::shared_ptr<const websocket_options>
+server::shared::shared_options(const websocket_options& o) {
+  std::lock_guard lock{mutex};
+  return same(sockets, o);
 }
 
 server::server(boost::asio::io_context& io, server_options options, handler handle,
@@ -175,11 +187,11 @@ void server::stop_accepting() {
 }
 
 void server::close_all() {
-  std::vector<std::shared_ptr<connection>> all;
+  std::vector<std::shared_ptr<listed>> all;
   {
     std::lock_guard lock{state_->mutex};
     for (auto& c : state_->open)
-      if (auto strong = static_cast<connection&>(c).weak_from_this().lock())
+      if (auto strong = c.hold())
         all.push_back(std::move(strong));
   }
   for (auto& c : all)

@@ -4,6 +4,7 @@
 // Owner: the server and every connection; outlives the server object. Thread: as the members say.
 
 #include "http/server.hpp"
+#include "http/websocket.hpp"
 
 #include <boost/asio/basic_stream_socket.hpp>
 #include <boost/asio/ip/tcp.hpp>
@@ -23,13 +24,34 @@ using connection_strand = boost::asio::strand<boost::asio::io_context::executor_
 // Knowing its executor's type it is half as large as tcp::socket, and there may be many.
 using connection_socket = boost::asio::basic_stream_socket<tcp, connection_strand>;
 
-/// What the list of all connections holds of each.
-using listed = boost::intrusive::list_base_hook<>;
-
 /// Whose a connection is.
 struct counted_client {
   std::uint64_t number = 0; // client_of; 0: not counted
   bool over = false;        // it had as many as it may already
+};
+
+/// One that is connected, in the list of all of them: a connection, or the WebSocket that has taken
+/// its place.
+class listed : public boost::intrusive::list_base_hook<> {
+public:
+  /// From the sweep, which keeps it from being destroyed: is something due? Then a look on its
+  /// strand.
+  virtual void look_at_clock(clock::time_point now) = 0;
+  /// The server stops. Any thread.
+  virtual void shut() = 0;
+  /// Null if it is about to be destroyed.
+  virtual std::shared_ptr<listed> hold() noexcept = 0;
+
+protected:
+  listed(std::shared_ptr<server::shared> s, counted_client client);
+  ~listed();
+  void enter();
+  void take_place_of(listed& other);
+  /// To be called by the destructor of whoever is in the list, before anything else.
+  void leave();
+
+  std::shared_ptr<server::shared> server_;
+  counted_client client_;
 };
 
 struct server::shared {
@@ -39,6 +61,8 @@ struct server::shared {
         sweep_timer{acceptor.get_executor()} {}
   /// One copy of a text that every stream has; none if it is empty. Any thread.
   chunk shared_text(std::string text);
+  /// One copy of options that many WebSockets have. Any thread.
+  std::shared_ptr<const websocket_options> shared_options(const websocket_options& o);
   /// Counts one connection more from there; none if there are far too many. Any thread.
   std::optional<counted_client> count_from(const boost::asio::ip::address& a);
 
@@ -52,9 +76,10 @@ struct server::shared {
   boost::asio::steady_timer pause; // of accepting
   boost::asio::steady_timer sweep_timer;
   std::mutex mutex;
-  boost::intrusive::list<listed> open; // guarded; a connection takes itself out before it dies
+  boost::intrusive::list<listed> open; // guarded; whoever is in it takes itself out before it dies
   std::vector<chunk> texts;            // guarded; few
-  std::unordered_map<std::uint64_t, std::size_t> clients; // guarded; connections of each
+  std::vector<std::shared_ptr<const websocket_options>> sockets; // guarded; few
+  std::unordered_map<std::uint64_t, std::size_t> clients;        // guarded; connections of each
   bool waiting_for_room = false; // guarded; accepting goes on when a connection has gone
   bool sweeping = false;         // guarded
   bool stopped = false;          // guarded

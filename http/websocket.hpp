@@ -38,6 +38,7 @@ struct websocket_options {
   std::chrono::milliseconds close_timeout{5'000};    // for the peer's part of the closing handshake
   std::chrono::milliseconds message_timeout{30'000}; // for one to arrive, and longer if it is large
   std::size_t max_pings = 100;                       // of the peer, in ten seconds
+  bool operator==(const websocket_options&) const = default;
 };
 
 class websocket : public outbox {

@@ -1,23 +1,29 @@
 #pragma once
-// A WebSocket on Beast: what a connection turns into when it is upgraded.
+// A WebSocket: what a connection turns into when it is upgraded, whose place it takes. Its life and
+// its clock are in websocket.cpp, messages of the peer in websocket_read.cpp, ours in
+// websocket_write.cpp.
 //
-// Owner: its operations under way, and whoever upgraded; it keeps its connection, which counts it
-// and asks it to look at the clock. Thread: its strand, except what the port promises for any.
+// Owner: its operations under way, and whoever upgraded. Thread: its strand, except what the port
+// promises for any.
+//
+// Most WebSockets say nothing for a long time: what only reading or writing needs exists only
+// meanwhile.
 
 #include "http/handshake.hpp"
 #include "http/shared.hpp"
 #include "http/websocket.hpp"
 
-#include <deque>
-
 namespace parlor::http {
 
+class frame_writer;
+
 class websocket_stream final : public websocket,
+                               public listed,
                                public std::enable_shared_from_this<websocket_stream> {
 public:
-  websocket_stream(tcp::socket::executor_type strand, std::shared_ptr<server::shared> server,
-                   websocket_options options, message_sink sink, std::string remote);
-  ~websocket_stream() override;
+  websocket_stream(connection_strand strand, std::shared_ptr<server::shared> server,
+                   const websocket_options& options, message_sink sink);
+  ~websocket_stream();
 
   void push(chunk piece) override;
   void close() override { close(close_code::normal, {}); }
@@ -26,68 +32,77 @@ public:
   std::size_t backlog() const noexcept override { return backlog_.load(std::memory_order_relaxed); }
   void watch(std::function<void(signal)> f) override;
 
-  /// On the strand, once: takes the socket and answers the handshake. `keeper` is let go at the
-  /// end.
-  void attach(tcp::socket socket, const handshake& h, std::string request_id,
-              std::shared_ptr<void> keeper);
-  /// On the strand, instead of attach(): there will be none.
+  void look_at_clock(clock::time_point now) override;
+  void shut() override { close(close_code::restart, "the server stops; come back"); }
+  std::shared_ptr<listed> hold() noexcept override { return weak_from_this().lock(); }
+
+  /// On the strand, once: takes the socket and the place of `was`, and answers the handshake.
+  /// `remote`, `request_id`: for the log.
+  void attach(connection_socket socket, listed& was, const handshake& h, std::string remote,
+              std::string request_id);
+  /// On the strand: it is over. Also instead of attach().
   void cut();
-  /// From the sweep, any thread: is something due? Then a look on the strand.
-  void look_at_clock(clock::time_point now);
 
 private:
-  struct wire; // http/websocket_wire.hpp, for those who need to know Beast
-  enum class phase : std::uint8_t { waiting, handshake, open, closing, closed };
+  struct incoming; // websocket_read.cpp
+  enum class phase : std::uint8_t {
+    waiting, // for attach()
+    open,
+    closing, // the last that it sends is a closing frame; waits for the peer's
+    leaving, // nothing that comes matters any more; waits for the end of the connection
+    closed,
+  };
   using error_code = boost::system::error_code;
 
-  void opened();
+  // -- websocket_read.cpp
   void read();
-  void have_read(error_code e, std::size_t n);
-  void deliver();
+  void readable();
+  bool hear(char* bytes, std::size_t n);
+  void deliver(std::string text);
+  void hear_ping(std::string_view payload);
+  void hear_close(close_code code);
+  bool behind() const;
+  // -- websocket_write.cpp
+  frame_writer& out();
   void flush();
-  void have_written(error_code e, std::size_t n, bool whole);
+  void collect();
+  bool write();
+  void wrote(std::size_t n);
+  // -- websocket.cpp
   void fail(close_code code, std::string_view reason);
   void begin_close(close_code code, std::string_view reason);
-  void await_end();
+  void last_word_said();
   void look();
-  void hear_ping();
   void soon(clock::time_point t);
   void tell(signal s);
 
-  tcp::socket::executor_type strand_;
-  std::shared_ptr<server::shared> server_;
-  websocket_options options_;
-  std::string remote_; // for the log
+  connection_socket socket_;
+  std::shared_ptr<const websocket_options> options_;
+  std::string remote_;
   std::string request_id_;
 
   // -- on the strand --
-  phase phase_ = phase::waiting;
-  std::unique_ptr<wire> wire_;
-  std::shared_ptr<void> keeper_;
   message_sink sink_;
   std::function<void(signal)> watcher_;
-  std::string in_;      // a message as far as it has come, and room for more
-  std::size_t got_ = 0; // bytes of it
-  std::size_t idle_reads_ = 0;
+  std::unique_ptr<incoming> in_;                            // null: nothing has begun to come
+  std::unique_ptr<frame_writer> out_;                       // null: all has gone
+  std::unique_ptr<std::pair<close_code, std::string>> end_; // asked for, after what is pushed
+  clock::time_point heard_, pinged_, write_due_, close_due_, pings_since_;
+  std::uint32_t pings_ = 0;
+  phase phase_ = phase::waiting;
+  std::uint8_t window_bits_ = 0; // of deflate_terms; 0: not agreed on
   bool reading_ = false;
-  bool held_ = false; // whoever got the last message still has it
-  bool writing_ = false;
-  bool pinging_ = false;
-  bool deflating_ = false; // or may be
-  bool ending_ = false;
+  bool held_ = false;   // whoever got the last message still has it
+  bool paused_ = false; // it did not read when it could have
+  bool waiting_write_ = false;
+  bool answered_ = false; // nothing is to be waited for after our closing frame
   bool counted_ = false;
-  close_code end_code_ = close_code::normal;
-  std::string end_reason_;
-  std::deque<chunk> sending_;
-  std::size_t offset_ = 0; // into the first of them
-  clock::time_point heard_, pinged_, write_due_, close_due_, message_due_, pings_since_;
-  std::size_t pings_ = 0;
 
   // -- any thread --
-  std::mutex mutex_;
-  std::vector<chunk> pending_;   // guarded
   bool flush_scheduled_ = false; // guarded
   bool above_high_ = false;      // guarded; since the backlog was last at low water
+  std::mutex mutex_;
+  std::vector<chunk> pending_; // guarded
   std::atomic<std::size_t> backlog_{0};
   std::atomic<std::int64_t> due_{0}; // when to look next, steady ns; 0: never
 };
