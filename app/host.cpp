@@ -5,6 +5,7 @@
 #include "actors/instrument.hpp"
 #include "actors/keeper.hpp"
 #include "actors/lobby.hpp"
+#include "actors/own_thread.hpp"
 #include "app/address.hpp"
 #include "app/api.hpp"
 #include "app/logging.hpp"
@@ -165,6 +166,7 @@ int serve(const settings& config) {
     // the pool of `system` runs.
     std::vector<lobby_actor> lobbies;
     std::vector<edge_actor> edges;
+    own_thread keeper_thread{"keeper"}, archive_thread{"archive"};
     caf::actor_system system{actor_config};
     keeper_options keeping;
     keeping.task_retention = config.task.retention;
@@ -175,10 +177,10 @@ int serve(const settings& config) {
       flush_logs();
       std::_Exit(70); // nothing that was not durable has been acknowledged; nothing more may be
     };
-    auto keep = system.spawn<caf::detached>(
-        keeper, std::shared_ptr<store::writer>{storage->open_writer()}, keeping);
-    auto recall = system.spawn<caf::detached>(
-        archive, std::shared_ptr<store::reader>{storage->open_reader()});
+    auto keep = keeper_thread.spawn(
+        system, keeper, std::shared_ptr<store::writer>{storage->open_writer()}, keeping);
+    auto recall = archive_thread.spawn(system, archive,
+                                       std::shared_ptr<store::reader>{storage->open_reader()});
 
     auto world = std::make_shared<session_world>();
     world->epoch = storage->epoch();

@@ -88,9 +88,6 @@ connection::connection(const std::string& path) {
   check(rc, "open");
   sqlite3_busy_timeout(db, 5000);
   check(sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr), "configure");
-  // For the small things of a statement. The schema and the statements that are kept hold on to
-  // some.
-  check(sqlite3_db_config(db, SQLITE_DBCONFIG_LOOKASIDE, nullptr, 1200, 256), "configure");
   script("PRAGMA page_size=4096;"
          "PRAGMA journal_mode=WAL;"
          "PRAGMA synchronous=FULL;"

@@ -1,8 +1,9 @@
 // Actor systems on Asio, started and stopped under load: linked and monitored workers, exceptions,
-// request timeouts, delayed messages and a detached actor.
+// request timeouts, delayed messages and an actor on a thread of its own.
 
 #include "actors/asio_scheduler.hpp"
 #include "actors/ask.hpp"
+#include "actors/own_thread.hpp"
 #include "support/catch.hpp"
 
 #include <boost/asio/io_context.hpp>
@@ -127,8 +128,9 @@ void run_system(std::size_t threads, int parents) {
   auto t = std::make_shared<tally>();
   caf::actor_system_config config;
   parlor::host_on(config, io, threads);
+  parlor::own_thread blocks{"blocks"};
   caf::actor_system system{config};
-  auto blocking = system.spawn<caf::detached>(blocker);
+  auto blocking = blocks.spawn(system, blocker);
   for (int i = 0; i < parents; ++i)
     boost::asio::post(io, [&, t, blocking] { system.spawn(parent, t, blocking); });
   {
