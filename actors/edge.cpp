@@ -109,8 +109,9 @@ void edge_state::submit(const visit_ptr& v) {
 }
 
 void edge_state::accepted(const visit_ptr& v, const session_answer& a, std::uint64_t id) {
-  auto now = std::chrono::steady_clock::now();
-  options.gate->answered(now - v->came, now);
+  auto now = turn_gate::clock::now();
+  if (v->inside && a.why.code == errc::none)
+    v->inside->accepted(now);
   auto w = watchers.find(id);
   if (a.why.code != errc::none) {
     refuse(*v, a.why);

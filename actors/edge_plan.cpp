@@ -88,6 +88,8 @@ void edge_state::plan_start(const visit_ptr& v) {
   ask(a, v, [this, v](const session_answer& taken) {
     if (taken.why.code != errc::none)
       return refuse(*v, taken.why);
+    if (v->inside)
+      v->inside->accepted(turn_gate::clock::now());
     std::vector<http::header> more;
     if (taken.replayed)
       more.push_back({"Idempotency-Replayed", "true"});

@@ -53,6 +53,9 @@ void edge_state::question(watcher& w, learning_ws::question& q, http::chunk held
     return refused(errc::invalid_field, "session_id", "must be that of the connection");
   if (!q.request_id.empty() && s.tasks.mine(q.request_id) != nullptr)
     return refused(errc::invalid_field, "request_id", "is that of a question that is still open");
+  auto inside = options.gate->enter(turn_gate::clock::now());
+  if (!inside)
+    return refused(errc::saturated);
   auto a = std::make_shared<session_ask>();
   a->what = session_ask::kind::submit;
   a->key = w.key;
@@ -74,14 +77,16 @@ void edge_state::question(watcher& w, learning_ws::question& q, http::chunk held
   t.stops = turn.cancel_on_disconnect;
   arm(w);
   // Whoever watches the session is told the events; those who could not, for there was none, join.
-  auto answered = [this, id = w.id, key = w.key, task = turn.task_id,
-                   name = q.request_id](const refusal& why, std::uint64_t last_seq) {
+  auto answered = [this, id = w.id, key = w.key, task = turn.task_id, name = q.request_id,
+                   inside](const refusal& why, std::uint64_t last_seq) {
     auto i = watchers.find(id);
     auto* open = i == watchers.end() ? nullptr : i->second.socket->tasks.find(task);
     if (open != nullptr)
       open->asked = false;
-    if (why.code == errc::none)
+    if (why.code == errc::none) {
+      inside->accepted(turn_gate::clock::now());
       return born(key, last_seq);
+    }
     if (open == nullptr)
       return;
     i->second.socket->tasks.remove(task);

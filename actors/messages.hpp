@@ -3,6 +3,7 @@
 // one message to many receivers is then no copy. "Unsafe" means only: never over a network.
 
 #include "actors/conversation.hpp"
+#include "actors/turn_gate.hpp"
 #include "http/exchange.hpp"
 #include "llm/http_post.hpp"
 #include "llm/limiter.hpp"
@@ -231,6 +232,7 @@ struct visit {
   std::string hello, on_reset;
   std::uint64_t known = 0;
   std::chrono::steady_clock::time_point came = std::chrono::steady_clock::now();
+  turn_gate::ticket_ptr inside; // of a turn; null: nobody keeps the gate
 };
 using visit_ptr = std::shared_ptr<const visit>;
 struct age_streams {}; // some stream may have reached its age

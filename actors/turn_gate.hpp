@@ -2,45 +2,107 @@
 // Past what the machine can do, a turn more only makes all of them wait: it is refused while that
 // is cheap, so that those who came before get their answers.
 //
-// Owner: shared by the API, which asks, and the edges, which tell. Thread: any; lock-free. Pure:
-// the time is given.
+// How long it would wait is known at the door: so many are inside, and so many are accepted a
+// second (Little's law). Nobody has to be late first. A crowd is stopped before it is inside, the
+// queue never runs empty, and a crowd that can be accepted in time is let in.
+//
+// Owner: shared by the API and the edges. Thread: any. Pure: the time is given.
 
-#include <atomic>
 #include <chrono>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <utility>
 
 namespace parlor {
 
-class turn_gate {
+class turn_gate : public std::enable_shared_from_this<turn_gate> {
 public:
   using clock = std::chrono::steady_clock;
 
-  /// Turns that take longer than `longest` to be accepted, as so many in a row have, are a sign of
-  /// too many. 0: the gate is never shut.
+  /// One turn inside: until it is accepted or, as it has been refused or lost on its way, nobody
+  /// holds this any longer. Thread: one at a time.
+  class ticket {
+  public:
+    explicit ticket(std::shared_ptr<turn_gate> gate) : gate_{std::move(gate)} {}
+    ticket(const ticket&) = delete;
+    ticket& operator=(const ticket&) = delete;
+    ~ticket() {
+      if (gate_)
+        gate_->left();
+    }
+    void accepted(clock::time_point now) {
+      if (auto gate = std::exchange(gate_, nullptr))
+        gate->accepted(now);
+    }
+
+  private:
+    std::shared_ptr<turn_gate> gate_; // null: accepted
+  };
+  using ticket_ptr = std::shared_ptr<ticket>;
+
+  /// `longest` is how long a turn may wait to be accepted. 0: the gate is never shut.
   explicit turn_gate(std::chrono::milliseconds longest) : longest_{longest} {}
 
-  /// A turn was accepted, or refused by its session, so long after it was read.
-  void answered(clock::duration took, clock::time_point now) noexcept {
-    if (longest_.count() == 0)
-      return;
-    if (took <= longest_)
-      slow_ = 0;
-    else if (++slow_ >= in_a_row)
-      shut_until_ = (now + shut_for).time_since_epoch().count();
+  /// For one more turn; null: it would wait too long.
+  ticket_ptr enter(clock::time_point now) {
+    {
+      std::lock_guard lock{mutex_};
+      if (inside_ >= crowd)
+        measure(now);
+      if (inside_ >= few && shut())
+        return nullptr;
+      if (++inside_ == crowd)
+        start(now);
+    }
+    return std::make_shared<ticket>(shared_from_this());
   }
 
-  /// While it is shut those behind it go on, and each slow one keeps it shut; when none is left
-  /// nothing does.
-  bool open(clock::time_point now) const noexcept {
-    return now.time_since_epoch().count() >= shut_until_;
-  }
-
-  static constexpr int in_a_row = 16; // one slow sync of the disk is no crowd
-  static constexpr std::chrono::milliseconds shut_for{100};
+  /// Fewer come in whatever they wait: a slow sync of the disk is no crowd, and one serves many.
+  static constexpr std::int64_t few = 64;
+  /// From so many on it is measured how fast they are accepted; fewer may be all that come.
+  static constexpr std::int64_t crowd = 32;
+  /// It is measured for so long; a crowd is not known to be too large before.
+  static constexpr std::chrono::milliseconds window{100};
 
 private:
-  const std::chrono::milliseconds longest_;
-  std::atomic<int> slow_{0};
-  std::atomic<clock::rep> shut_until_{0};
+  // With mutex_ held.
+  bool shut() const {
+    return longest_.count() != 0 && inside_ * over_.count() > done_ * longest_.count();
+  }
+  void start(clock::time_point now) {
+    since_ = now;
+    counted_ = done_ = 0;
+    over_ = {};
+  }
+  void measure(clock::time_point now) {
+    if (now - since_ < window)
+      return;
+    done_ = std::exchange(counted_, 0);
+    over_ = now - std::exchange(since_, now);
+  }
+
+  /// Only these are counted: who is refused by a full session is so at once, and would make the
+  /// others seem quick.
+  void accepted(clock::time_point now) {
+    std::lock_guard lock{mutex_};
+    ++counted_;
+    if (inside_-- >= crowd)
+      measure(now);
+  }
+  void left() {
+    std::lock_guard lock{mutex_};
+    --inside_;
+  }
+
+  const clock::duration longest_;
+  std::mutex mutex_;
+  std::int64_t inside_ = 0;
+  // Since there is a crowd:
+  clock::time_point since_;  // when the counting began
+  std::int64_t counted_ = 0; // accepted since then
+  std::int64_t done_ = 0;    // accepted in the time before that,
+  clock::duration over_{0};  // which was so long; 0: there is none yet
 };
 
 } // namespace parlor

@@ -67,7 +67,7 @@ api::api(api_options options) : options_{std::move(options)} {
 }
 
 void api::operator()(http::request&& request, http::exchange_ptr exchange) const {
-  context c{std::move(request), std::move(exchange), language::en, {}, {}};
+  context c{std::move(request), std::move(exchange), language::en, {}, {}, {}};
   c.lang = pick_language(c.request.get("Accept-Language"));
   if (preflight(c))
     return;
@@ -227,10 +227,12 @@ bool api::json_body(context& c, bool trusted) const {
 }
 
 bool api::gate_open(context& c) const {
-  auto open = !options_.gate || options_.gate->open(turn_gate::clock::now());
-  if (!open)
+  if (!options_.gate)
+    return true;
+  c.inside = options_.gate->enter(turn_gate::clock::now());
+  if (!c.inside)
     refuse(c, {errc::saturated, {}, {}, 1});
-  return open;
+  return c.inside != nullptr;
 }
 
 void api::turn(context& c, int route) const {
@@ -255,6 +257,7 @@ void api::take(context& c, visit v) const {
   v.turn.task_id = make_task_id(options_.wall());
   v.turn.message_id = make_message_id();
   v.turn.request_id = c.request.id;
+  v.inside = std::move(c.inside);
   v.turn.fresh = v.turn.session.id.empty();
   if (v.turn.fresh)
     v.turn.session.id = make_session_id();

@@ -27,10 +27,10 @@ struct api_options {
   std::function<pipeline_ptr(const std::string& name)> find_pipeline; // null: unknown
   std::function<std::int64_t()> wall;                                 // ms since the epoch
   std::function<bool()> draining;
-  std::shared_ptr<const turn_gate> gate; // null: none
-  std::function<bool()> healthy;         // the store has not failed
-  std::function<std::string()> metrics;  // Prometheus text
-  std::function<std::string()> actors;   // JSON
+  std::shared_ptr<turn_gate> gate;      // null: none
+  std::function<bool()> healthy;        // the store has not failed
+  std::function<std::string()> metrics; // Prometheus text
+  std::function<std::string()> actors;  // JSON
   std::function<void(http::exchange_ptr, std::vector<http::header>)> stream_actors;
 };
 

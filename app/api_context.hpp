@@ -11,6 +11,7 @@ struct api::context {
   language lang = language::en;
   std::vector<http::header> headers; // CORS, of every answer
   std::string id;                    // the {id} of the route
+  turn_gate::ticket_ptr inside;      // of a turn that the gate has let in
 };
 
 } // namespace parlor

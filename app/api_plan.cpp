@@ -28,7 +28,7 @@ void api::plan(context& c, int route) const {
     v.shape = &shape;
     return send(c, std::move(v));
   case plan_generate: {
-    if (!json_body(c))
+    if (!gate_open(c) || !json_body(c))
       return;
     auto read = plan_callback::parse_generate(c.request.body);
     if (auto* why = std::get_if<refusal>(&read))

@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 
 namespace parlor::http {
 
@@ -127,6 +128,7 @@ void connection::begin(std::size_t head_length) {
   auto& r = incoming_->head;
   r.method = std::string{p.get().method_string()};
   set_target(r, {p.get().target().data(), p.get().target().size()});
+  r.headers.reserve(static_cast<std::size_t>(std::distance(p.get().begin(), p.get().end())));
   for (auto& f : p.get())
     r.headers.push_back({std::string{f.name_string()}, std::string{f.value()}});
   r.remote = remote_;

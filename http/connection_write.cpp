@@ -29,9 +29,13 @@ void connection::respond(response r, std::uint64_t turn) {
     return;
   answered_ = true;
   timer_.answered(r.status);
-  out_ += head_text(r, {false, false, keep_alive_, request_id_});
+  auto text = head_text(r, {false, false, keep_alive_, request_id_});
   if (!head_only_ && has_body(r.status))
-    out_ += r.body;
+    text += r.body;
+  if (out_.empty())
+    out_ = std::move(text);
+  else
+    out_ += text; // after a 100 Continue that has not left yet
   ending_ = true;
   set_deadline(server_->options.write_timeout);
   flush();

@@ -56,7 +56,9 @@ namespace {
 std::string problem(errc code, std::string_view detail, const std::vector<field_fault>& wrong,
                     language lang, std::string_view request_id) {
   auto& info = describe(code);
-  std::string out = R"({"type":"/problems/)";
+  std::string out;
+  out.reserve(320); // most fit
+  out = R"({"type":"/problems/)";
   out.append(info.name).append(R"(","title":)");
   json::append_quoted(out, text(code, lang));
   out.append(R"(,"status":)").append(std::to_string(info.http_status)).append(R"(,"detail":)");

@@ -158,3 +158,31 @@ TEST_CASE("a dialect whose clients take no retry just ends") {
   CHECK(p->text() == before);
   CHECK(p->closed == 1);
 }
+
+TEST_CASE("a turn has left the gate when it is accepted, refused or lost, not at its end") {
+  socket_house f;
+  auto gate = f.edging.gate = std::make_shared<turn_gate>(1ms);
+  f.begin();
+  auto outside = gate.use_count();
+  auto turn = [&](kind what, const std::string& task) {
+    auto v = f.taking(what, task);
+    v.inside = gate->enter(turn_gate::clock::now());
+    REQUIRE(v.inside);
+    return v;
+  };
+  auto whole = f.serve(turn(kind::chat, "a"));
+  auto later = f.serve(turn(kind::generate, "b"));
+  CHECK(later->status() == 200);
+  CHECK(gate.use_count() == outside);
+  f.disk.full = true;
+  CHECK(f.serve(turn(kind::generate, "c"))->status() == 507);
+  f.disk.full = false;
+  f.draining = true;
+  CHECK(f.serve(turn(kind::generate, "d"))->status() == 503);
+  f.draining = false;
+  CHECK(gate.use_count() == outside);
+  f.finish("a");
+  f.finish("b");
+  CHECK(whole->status() == 200);
+  CHECK(gate.use_count() == outside);
+}

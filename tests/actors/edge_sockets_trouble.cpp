@@ -247,3 +247,31 @@ TEST_CASE("photos go to the model as parts, and a question with them counts by w
   CHECK(parts[2].at("image_url").at("url") == "https://example.org/page2.jpg");
   CHECK(estimate_tokens(said) < 2000);
 }
+
+TEST_CASE("a question past what the machine can do is refused, and the socket goes on") {
+  socket_house h;
+  auto gate = h.edging.gate = std::make_shared<turn_gate>(1ms);
+  h.begin();
+  auto s = h.connect();
+  h.ask_on(s, "a", "r1");
+  auto outside = gate.use_count(); // what has been accepted is no longer inside
+  {
+    std::vector<turn_gate::ticket_ptr> crowd; // for an hour, and none has been accepted
+    for (auto i = turn_gate::few; i > 0; --i)
+      crowd.push_back(gate->enter(turn_gate::clock::now() - 1h));
+    h.ask_on(s, "b", "r2");
+    CHECK(s->words() == strings{"error[r2] saturated"});
+    CHECK(h.call("b") == nullptr);
+    h.say("a", "A"); // what has been accepted goes on
+    h.finish("a");
+  }
+  CHECK(s->words().back() == "done[r1]");
+  h.ask_on(s, "b", "r2"); // the same name: it was never taken
+  h.disk.full = true;
+  h.ask_on(s, "c", "r3");
+  CHECK(s->words().back() == "error[r3] store_full");
+  CHECK(gate.use_count() == outside);
+  h.disk.full = false;
+  h.finish("b");
+  CHECK(s->words().back() == "done[r2]");
+}

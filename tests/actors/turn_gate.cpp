@@ -2,38 +2,163 @@
 
 #include "support/catch.hpp"
 
+#include <deque>
+
 using namespace parlor;
 using namespace std::chrono_literals;
 
-TEST_CASE("the gate shuts while turns wait too long, and opens by itself") {
-  turn_gate gate{250ms};
+namespace {
+
+/// A machine behind a gate, in steps of a millisecond: turns are accepted in the order in which
+/// they came in, so many a millisecond.
+struct machine {
+  explicit machine(std::chrono::milliseconds longest)
+      : gate{std::make_shared<turn_gate>(longest)} {}
+
+  struct turn {
+    turn_gate::ticket_ptr ticket;
+    turn_gate::clock::time_point since;
+  };
+
+  void come(int n) {
+    for (int i = 0; i < n; ++i) {
+      if (auto t = gate->enter(now))
+        inside.push_back({std::move(t), now});
+      else
+        ++refused;
+    }
+  }
+  void step(int can_accept) {
+    now += 1ms;
+    for (int i = 0; i < can_accept && !inside.empty(); ++i) {
+      longest_wait = std::max<turn_gate::clock::duration>(longest_wait, now - inside.front().since);
+      inside.front().ticket->accepted(now);
+      inside.pop_front();
+      ++accepted;
+    }
+    fewest = std::min(fewest, inside.size());
+  }
+  void forget() { // what was seen
+    accepted = refused = 0;
+    fewest = inside.size();
+    longest_wait = {};
+  }
+
+  std::shared_ptr<turn_gate> gate;
   turn_gate::clock::time_point now{1h};
-  CHECK(gate.open(now));
-  for (int i = 1; i < turn_gate::in_a_row; ++i)
-    gate.answered(300ms, now);
-  CHECK(gate.open(now)); // not so many in a row
-  gate.answered(250ms, now);
-  for (int i = 1; i < turn_gate::in_a_row; ++i)
-    gate.answered(300ms, now);
-  CHECK(gate.open(now)); // one was quick enough
-  gate.answered(300ms, now);
-  CHECK_FALSE(gate.open(now));
-  now += 60ms;
-  gate.answered(300ms, now); // of those that were inside
-  now += 60ms;
-  CHECK_FALSE(gate.open(now));
-  gate.answered(10ms, now); // does not open it early: more may be behind
-  CHECK_FALSE(gate.open(now));
-  now += turn_gate::shut_for;
-  CHECK(gate.open(now));
-  gate.answered(300ms, now);
-  CHECK(gate.open(now)); // counted anew since the quick one
+  std::deque<turn> inside;
+  int accepted = 0, refused = 0;
+  std::size_t fewest = 0;
+  turn_gate::clock::duration longest_wait{};
+};
+
+} // namespace
+
+TEST_CASE("at twice the peak the gate lets in what is accepted in time, and work never runs out") {
+  machine m{100ms};
+  for (int ms = 0; ms < 1000; ++ms) {
+    m.come(8);
+    m.step(4);
+  }
+  m.forget();
+  for (int ms = 0; ms < 2000; ++ms) {
+    m.come(8);
+    m.step(4);
+  }
+  CHECK(m.accepted == 8000);
+  CHECK(m.fewest > 350);
+  CHECK(m.longest_wait <= 105ms);
+  CHECK(m.refused > 7000);
+  // The machine becomes slower, as when another takes half of it: so does what is let in.
+  for (int ms = 0; ms < 1000; ++ms) {
+    m.come(8);
+    m.step(2);
+  }
+  m.forget();
+  for (int ms = 0; ms < 1000; ++ms) {
+    m.come(8);
+    m.step(2);
+  }
+  CHECK(m.accepted == 2000);
+  CHECK(m.longest_wait <= 105ms);
+  // Fewer come than it can do: nobody is refused.
+  for (int ms = 0; ms < 200; ++ms)
+    m.step(2);
+  m.forget();
+  for (int ms = 0; ms < 1000; ++ms) {
+    m.come(2);
+    m.step(2);
+  }
+  CHECK((m.refused == 0 && m.accepted == 2000));
+}
+
+TEST_CASE("a crowd that can be accepted in time is let in, at once") {
+  machine m{100ms};
+  m.come(1000);
+  CHECK(m.refused == 0);
+  for (int ms = 0; ms < 90; ++ms)
+    m.step(10);
+  m.come(1000); // what is known of them yet is that they are quick
+  CHECK(m.refused == 0);
+  for (int ms = 0; ms < 20; ++ms)
+    m.step(10);
+  CHECK(m.inside.size() == 900);
+  m.come(200); // 10 a millisecond: about 1000 are accepted in time
+  CHECK(m.refused > 90);
+  CHECK(m.refused < 120);
+}
+
+TEST_CASE("while the disk stalls those who wait are few, and then the gate opens by itself") {
+  machine m{100ms};
+  m.come(50);
+  for (int ms = 0; ms < 150; ++ms)
+    m.step(0);
+  m.come(100);
+  CHECK(m.inside.size() == static_cast<std::size_t>(turn_gate::few));
+  CHECK(m.refused == 150 - turn_gate::few);
+  for (int ms = 0; ms < 300; ++ms)
+    m.step(0);
+  m.come(10);
+  CHECK(m.inside.size() == static_cast<std::size_t>(turn_gate::few));
+  m.step(64);
+  m.forget();
+  m.come(1000);
+  CHECK(m.refused == 0);
+}
+
+TEST_CASE("a turn that is refused inside or lost has left, and does not count as work done") {
+  machine m{100ms};
+  m.come(100);
+  m.inside.clear();
+  for (int ms = 0; ms < 200; ++ms) { // 50 wait, and many come and are refused at once
+    m.come(ms == 0 ? 50 : 10);
+    m.inside.resize(50);
+    m.step(0);
+  }
+  m.forget();
+  m.come(100);
+  CHECK(m.inside.size() == static_cast<std::size_t>(turn_gate::few));
+  auto copy = m.inside.front().ticket;
+  copy->accepted(m.now);
+  copy->accepted(m.now); // once is enough
+  copy.reset();
+  m.inside.clear();
+  m.come(64);
+  CHECK(m.inside.size() == 64);
 }
 
 TEST_CASE("a gate without a limit is never shut") {
-  turn_gate gate{0ms};
-  turn_gate::clock::time_point now{1h};
-  for (int i = 0; i < 100; ++i)
-    gate.answered(1h, now);
-  CHECK(gate.open(now));
+  machine m{0ms};
+  for (int ms = 0; ms < 500; ++ms) {
+    m.come(10);
+    m.step(0);
+  }
+  CHECK(m.refused == 0);
+  m.inside.clear();
+  auto last = std::weak_ptr{m.gate};
+  auto ticket = m.gate->enter(m.now);
+  m.gate.reset(); // at the end of the server some turns are still on their way
+  CHECK_FALSE(last.expired());
+  ticket.reset();
+  CHECK(last.expired());
 }

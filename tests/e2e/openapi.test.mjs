@@ -2,6 +2,7 @@
 // answer a request here brings is documented for its operation, and its body has the documented
 // form, without a member more.
 import assert from 'node:assert/strict';
+import { spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
 import { connect } from 'node:net';
@@ -326,6 +327,38 @@ test('a session that enough are watching', async () => {
     await ask('generateCancel', { ...one, path });
   } finally {
     await narrow.remove();
+  }
+});
+
+test('more turns than are accepted in time', async () => {
+  const slow = await startParlor({ PARLOR_SERVER_MAX_TURN_WAIT: '1ms', EXTERNAL_API_URL: 'http://127.0.0.1:1/' });
+  const file = `${slow.dir}/parlor.db`;
+  const other = spawn('sqlite3', [file], { stdio: ['pipe', 'ignore', 'inherit'] });
+  try {
+    other.stdin.write('BEGIN IMMEDIATE;\n'); // nothing can be recorded until it ends
+    await until(async () => spawnSync('sqlite3', [file, 'BEGIN IMMEDIATE']).status !== 0);
+    const crowd = [];
+    let refused = false;
+    const join = async () => {
+      const r = await slow.post('/api/generate-async', { prompt: 'hi' });
+      refused ||= r.status === 429;
+      return r.status;
+    };
+    while (crowd.length < 64) crowd.push(join());
+    await until(async () => {
+      crowd.push(join());
+      return refused;
+    });
+    const late = { server: slow, status: 429 };
+    for (const [id, make] of Object.entries(starts)) assert.equal(JSON.parse(await ask(id, { ...late, body: make('hi') })).code, 'saturated', id);
+    assert.equal(JSON.parse(await ask('planGenerate', { ...late, body: { sessionId: 'late', request: {} } })).error.code, 'saturated');
+    other.stdin.end('ROLLBACK;\n');
+    const statuses = await Promise.all(crowd);
+    assert.ok(statuses.every((s) => s === 200 || s === 429) && statuses.filter((s) => s === 200).length >= 64, `${statuses}`);
+    await ask('planGenerate', { ...late, status: 202, body: { sessionId: 'late', request: {} } });
+  } finally {
+    other.kill();
+    await slow.remove();
   }
 });
 
