@@ -85,7 +85,7 @@ constexpr option table[] = {
    [](settings& s, text t) { s.server.max_connection_age = positive(t); }},
   {"server.max_streams", integer, "0", "", "streams and WebSockets at once; 0 is nine tenths of server.max_connections",
    [](settings& s, text t) { s.server.max_streams = bounded<std::size_t>(t, 0, million); }},
-  {"server.max_turn_wait", duration, "100ms", "", "a turn is refused if it would wait longer than this to be accepted; 0 never",
+  {"server.max_turn_wait", duration, "500ms", "", "a turn is refused if it would wait longer than this to be accepted; 0 never",
    [](settings& s, text t) { s.server.max_turn_wait = parse_duration(t); }},
   {"server.ping_interval", duration, "20s", "", "a WebSocket client silent for this long is asked whether it is there",
    [](settings& s, text t) { s.server.ping_interval = positive(t); }},

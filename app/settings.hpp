@@ -65,7 +65,7 @@ struct settings {
     std::size_t max_requests = 0;
     std::chrono::milliseconds max_connection_age{};
     std::size_t max_streams = 0;                  // 0 = nine tenths of max_connections
-    std::chrono::milliseconds max_turn_wait{100}; // 0: turns are never refused for it
+    std::chrono::milliseconds max_turn_wait{500}; // 0: turns are never refused for it
     std::chrono::milliseconds ping_interval{};
   } server;
   struct {

@@ -32,7 +32,6 @@ export async function startParlor(env = {}, { config, inside = [] } = {}) {
         PARLOR_SERVER_LISTEN: `127.0.0.1:${port}`,
         PARLOR_STORE_PATH: join(dir, 'parlor.db'),
         PARLOR_REHEARSAL_ALLOW_SCRIPT: 'true',
-        PARLOR_SERVER_MAX_TURN_WAIT: '0ms', // how fast this machine is decides nothing; openapi.test.mjs tests it
         PARLOR_PIPELINES_PATH: new URL('../../pipelines', import.meta.url).pathname,
         ...(config === undefined ? {} : { PARLOR_CONFIG: file }),
         ...env,
