@@ -45,18 +45,9 @@ public:
   explicit turn_gate(std::chrono::milliseconds longest) : longest_{longest} {}
 
   /// For one more turn; null: it would wait too long.
-  ticket_ptr enter(clock::time_point now) {
-    {
-      std::lock_guard lock{mutex_};
-      if (inside_ >= crowd)
-        measure(now);
-      if (inside_ >= few && shut())
-        return nullptr;
-      if (++inside_ == crowd)
-        start(now);
-    }
-    return std::make_shared<ticket>(shared_from_this());
-  }
+  ticket_ptr enter(clock::time_point now) { return come(now, false); }
+  /// For one whose client is told again and again that it waits: it comes in, and counts.
+  ticket_ptr enter_in_any_case(clock::time_point now) { return come(now, true); }
 
   /// Fewer come in whatever they wait: a slow sync of the disk is no crowd, and one serves many.
   static constexpr std::int64_t few = 64;
@@ -66,6 +57,19 @@ public:
   static constexpr std::chrono::milliseconds window{100};
 
 private:
+  ticket_ptr come(clock::time_point now, bool in_any_case) {
+    {
+      std::lock_guard lock{mutex_};
+      if (inside_ >= crowd)
+        measure(now);
+      if (!in_any_case && inside_ >= few && shut())
+        return nullptr;
+      if (++inside_ == crowd)
+        start(now);
+    }
+    return std::make_shared<ticket>(shared_from_this());
+  }
+
   // With mutex_ held.
   bool shut() const {
     return longest_.count() != 0 && inside_ * over_.count() > done_ * longest_.count();
