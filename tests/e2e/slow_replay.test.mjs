@@ -84,7 +84,10 @@ test('S4 twenty who stop reading the past of a long task cost little, and each g
     const more = memoryOf(parlor) - before;
     console.log(`# ${before.toFixed(0)} MiB, ${more.toFixed(1)} MiB more for 20 slow readers`);
     assert.equal(await metric(parlor, 'parlor_subscribers'), 20);
-    assert.ok(more < 60 || process.env.ASAN_OPTIONS, /* it keeps what is freed */ `${more.toFixed(1)} MiB more`);
+    // Held for each it were 20 times its size at least. Half of that leaves room for a page each, and for what the
+    // allocator happened to keep or to give back: tens of MiB, from run to run.
+    const held = (20 * size) / (1024 * 1024);
+    assert.ok(more < held / 2 || process.env.ASAN_OPTIONS, /* it keeps what is freed */ `${more.toFixed(1)} MiB more`);
     for (const s of slow) assert.ok((await s.rest()) === whole, 'the same bytes for everybody');
     console.log(`# at the end ${(memoryOf(parlor) - before).toFixed(1)} MiB more`);
     await until(async () => (await metric(parlor, 'parlor_subscribers')) === 0, 'no subscribers');
