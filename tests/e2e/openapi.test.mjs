@@ -1,103 +1,24 @@
-// web/openapi.json both ways: every route of the program is in it and the other way round, every
-// answer a request here brings is documented for its operation, and its body has the documented
+// Every answer a request here brings is documented in web/openapi.json for its operation, and its body has the documented
 // form, without a member more.
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import http from 'node:http';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import http, { createServer } from 'node:http';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createServer } from 'node:http';
 import { after, before, test } from 'node:test';
+import { api, faults, operations, resolve } from './openapi.mjs';
 import { blocks, startParlor } from './server.mjs';
-
-const root = new URL('../../', import.meta.url).pathname;
-const source = readFileSync(join(root, 'web/openapi.json'), 'utf8');
-const api = JSON.parse(source);
-const resolve = (part) => (part?.$ref ? part.$ref.slice(2).split('/').reduce((at, key) => at[key], api) : part);
-/** {operationId: {verb, path, op}} */
-const operations = Object.fromEntries(
-  Object.entries(api.paths).flatMap(([path, item]) => Object.entries(item).map(([verb, op]) => [op.operationId, { verb: verb.toUpperCase(), path, op }])),
-);
+import { until } from './streams.mjs';
 
 // What no request here can bring about: documented, but not asked for.
 const generic = { 503: 'the store does not work', 507: 'the disk is full' };
-
-// -- schemas
-
-const typeOf = (v) => (v === null ? 'null' : Array.isArray(v) ? 'array' : Number.isInteger(v) ? 'integer' : typeof v);
-const known = ['$ref', 'const', 'default', 'description', 'enum', 'format', 'items', 'maxLength', 'maximum', 'minimum', 'oneOf', 'pattern', 'properties', 'required', 'type'];
-
-/** What is wrong with a value; an object may have no member that is not documented. */
-function faults(value, schema, at = 'body') {
-  const s = resolve(schema);
-  for (const word of Object.keys(s)) assert.ok(known.includes(word), `${word} is not understood here`);
-  if (s.oneOf) {
-    const each = s.oneOf.map((o) => faults(value, o, at));
-    const fits = each.filter((f) => f.length === 0).length;
-    return fits === 1 ? [] : [`${at} fits ${fits} of ${each.length}: ${each.map((f) => f[0]).join('; ')}`];
-  }
-  if ('const' in s && value !== s.const) return [`${at} is not ${s.const}`];
-  if (s.enum && !s.enum.includes(value)) return [`${at} is ${JSON.stringify(value)}, not one of ${s.enum}`];
-  const type = typeOf(value);
-  const allowed = s.type && [s.type].flat();
-  if (allowed && !allowed.includes(type) && !(type === 'integer' && allowed.includes('number'))) return [`${at} is ${type}, not ${allowed}`];
-  if (s.minimum > value || s.maximum < value) return [`${at} is ${value}`];
-  if (s.pattern && !new RegExp(s.pattern).test(value)) return [`${at} is ${value}`];
-  if (s.format === 'date-time' && !/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/.test(value)) return [`${at} is ${value}`];
-  if (type === 'array') return value.flatMap((v, i) => faults(v, s.items ?? {}, `${at}[${i}]`));
-  if (type !== 'object' || !s.properties) return [];
-  return [
-    ...(s.required ?? []).filter((k) => !(k in value)).map((k) => `${at}.${k} is missing`),
-    ...Object.keys(value).flatMap((k) => (s.properties[k] ? faults(value[k], s.properties[k], `${at}.${k}`) : [`${at}.${k} is not documented`])),
-  ];
-}
-
-test('the validator can find fault', () => {
-  const s = { type: 'object', properties: { a: { type: 'integer', minimum: 0 }, b: { oneOf: [{ type: 'null' }, { enum: ['x'] }] } }, required: ['a'] };
-  assert.deepEqual(faults({ a: 1, b: null }, s), []);
-  for (const bad of [{}, { a: -1 }, { a: 1.5 }, { a: '1' }, { a: 1, c: 1 }, { a: 1, b: 'y' }, [], null]) assert.notDeepEqual(faults(bad, s), [], JSON.stringify(bad));
-  assert.throws(() => faults(1, { not: {} }));
-});
-
-// -- routes
-
-test('every route of the program is documented, and nothing else is', () => {
-  const plain = (path) => path.replace(/\{[^}]*\}/g, '{}');
-  const routes = [...readFileSync(join(root, 'app/routes.hpp'), 'utf8').matchAll(/\{"([A-Z]+)", "([^"]+)"\}/g)].map(([, verb, path]) => `${verb} ${plain(path)}`);
-  const documented = Object.values(operations).map(({ verb, path }) => `${verb} ${plain(path)}`);
-  assert.ok(routes.length > 20);
-  assert.deepEqual(documented.sort(), routes.sort());
-});
-
-test('every reference of the document leads somewhere, and nothing lies unused', () => {
-  const used = new Set([...source.matchAll(/"\$ref": "#\/components\/(\w+)\/([^"]+)"/g)].map(([, kind, name]) => `${kind}/${name}`));
-  const there = new Set(Object.entries(api.components).flatMap(([kind, all]) => (kind === 'securitySchemes' ? [] : Object.keys(all).map((name) => `${kind}/${name}`))));
-  assert.deepEqual([...used].sort(), [...there].sort());
-  for (const { path, op } of Object.values(operations))
-    assert.deepEqual(
-      (op.parameters ?? []).map(resolve).filter((p) => p.in === 'path').map((p) => `{${p.name}}`),
-      path.match(/\{\w+\}/g) ?? [],
-      path,
-    );
-});
-
-// -- requests
 
 const dir = mkdtempSync(join(tmpdir(), 'parlor-openapi-'));
 let parlor, guarded;
 const ids = {};
 const seen = {}; // operationId: the statuses it was seen to answer
-
-async function until(what) {
-  for (const end = Date.now() + 60_000; ; ) {
-    const found = await what();
-    if (found) return found;
-    assert.ok(Date.now() < end, `waited in vain: ${what}`);
-    await new Promise((r) => setTimeout(r, 5));
-  }
-}
 
 /** The answer of an operation, checked against the document. */
 async function ask(id, { status, server = parlor, query = '', body, headers = {}, path = {}, events, opened } = {}) {
@@ -258,7 +179,7 @@ test('pipelines', async () => {
     await late.remove();
   }
   const waiting = ask('pipelineGenerate', { status: 410, body: pipelineBody('Python', { conversation_id: 'gone_too', rehearsal: 'hang' }) });
-  await until(async () => (await fetch(`${parlor.url}/api/sessions/gone_too`)).ok);
+  await until(async () => (await fetch(`${parlor.url}/api/sessions/gone_too`)).ok, 'its session');
   await ask('deleteSession', { status: 200, path: { session_id: 'gone_too' } });
   await waiting;
   for (const id of ['pipelineStream', 'pipelineGenerate']) {
@@ -336,7 +257,7 @@ test('more turns than are accepted in time', async () => {
   const other = spawn('sqlite3', [file], { stdio: ['pipe', 'ignore', 'inherit'] });
   try {
     other.stdin.write('BEGIN IMMEDIATE;\n'); // nothing can be recorded until it ends
-    await until(async () => spawnSync('sqlite3', [file, 'BEGIN IMMEDIATE']).status !== 0);
+    await until(async () => spawnSync('sqlite3', [file, 'BEGIN IMMEDIATE']).status !== 0, 'the lock of the store');
     const crowd = [];
     let refused = false;
     const join = async () => {
@@ -348,7 +269,7 @@ test('more turns than are accepted in time', async () => {
     await until(async () => {
       crowd.push(join());
       return refused;
-    });
+    }, 'a refusal');
     const late = { server: slow, status: 429 };
     for (const [id, make] of Object.entries(starts)) assert.equal(JSON.parse(await ask(id, { ...late, body: make('hi') })).code, 'saturated', id);
     assert.equal(JSON.parse(await ask('planGenerate', { ...late, body: { sessionId: 'late', request: {} } })).error.code, 'saturated');
@@ -373,7 +294,7 @@ test('turns that end otherwise', async () => {
     await late.remove();
   }
   const waiting = ask('chat', { status: 410, body: { message: 'hi', conversation_id: 'gone', rehearsal: 'hang' } });
-  await until(async () => (await fetch(`${parlor.url}/api/sessions/gone`)).ok);
+  await until(async () => (await fetch(`${parlor.url}/api/sessions/gone`)).ok, 'its session');
   let watching;
   await new Promise((opened) => {
     watching = ask('sessionEvents', { status: 200, path: { session_id: 'gone' }, opened });
@@ -405,7 +326,7 @@ test('plans', async () => {
     await update(415, search, { data: {} }, { headers: { 'Content-Type': 'text/plain' } });
     await update(403, '?sessionId=p', { data: {} });
     await update(404, '?sessionId=nobody', { data: {} });
-    await until(async () => JSON.parse(await update(undefined, search, { data: { a: 1 } })).success); // once it is called
+    await until(async () => JSON.parse(await update(undefined, search, { data: { a: 1 } })).success, 'an update that is taken'); // once it is called
     await update(200, search, { data: { a: 1 } });
     await update(409, search, { data: { a: 2 } });
     await ask('planStream', { server, status: 200, query: '?sessionId=p', events: 1 });
@@ -446,7 +367,7 @@ function kept(server) {
       const headers = new Headers(top?.split('\r\n').slice(1).map((l) => l.split(/: (.*)/).slice(0, 2)));
       assert.ok(!s.destroyed, `${path}: the connection was closed, ${text}`);
       return top && Buffer.byteLength(rest) >= Number(headers.get('content-length')) && { status: Number(top.split(' ')[1]), headers, text: rest };
-    });
+    }, `an answer to ${path}`);
   };
 }
 
@@ -456,7 +377,7 @@ test('while it drains', async () => {
   for (const line of lines) await line('GET', '/livez');
   await endless('last'); // it is waited for
   parlor.process.kill('SIGTERM');
-  await until(async () => !JSON.parse((await lines[0]('GET', '/readyz')).text).ready);
+  await until(async () => !JSON.parse((await lines[0]('GET', '/readyz')).text).ready, 'the drain');
   for (const [i, id] of going.entries()) {
     const { verb, path } = operations[id];
     const r = await lines[i](verb, path.replace('{name}', 'roadmaps'), starts[id] && JSON.stringify(starts[id]('hi')));
