@@ -3,6 +3,7 @@
 // kept with its time.
 
 #include "front.hpp"
+#include "support/mute_exchange.hpp"
 
 #include <boost/json.hpp>
 
@@ -84,19 +85,11 @@ struct fake_socket final : http::websocket {
 };
 using fake_socket_ptr = std::shared_ptr<fake_socket>;
 
-struct upgrading_peer final : http::exchange {
+struct upgrading_peer final : mute_exchange {
   explicit upgrading_peer(virtual_time& t) : time{t} {}
   virtual_time& time;
-  std::vector<http::response> answers;
   fake_socket_ptr socket;
 
-  void respond(http::response r) override { answers.push_back(std::move(r)); }
-  void open(http::response, std::string) override {}
-  void push(http::chunk) override {}
-  void close() override {}
-  void abort() override {}
-  std::size_t backlog() const noexcept override { return 0; }
-  void watch(std::function<void(http::signal)>) override {}
   http::websocket_ptr upgrade(const http::websocket_options&, http::message_sink sink) override {
     socket = std::make_shared<fake_socket>(time, std::move(sink));
     return socket;

@@ -6,6 +6,7 @@
 #include "protocol/pipeline.hpp"
 
 #include "support/catch.hpp"
+#include "support/mute_exchange.hpp"
 
 #include <algorithm>
 
@@ -13,20 +14,6 @@ using namespace parlor;
 using namespace std::chrono_literals;
 
 namespace {
-
-struct peer final : http::exchange {
-  std::vector<http::response> answers;
-  void respond(http::response r) override { answers.push_back(std::move(r)); }
-  void open(http::response, std::string) override {}
-  void push(http::chunk) override {}
-  void close() override {}
-  void abort() override {}
-  std::size_t backlog() const noexcept override { return 0; }
-  void watch(std::function<void(http::signal)>) override {}
-  http::websocket_ptr upgrade(const http::websocket_options&, http::message_sink) override {
-    return nullptr;
-  }
-};
 
 struct door {
   std::shared_ptr<turn_gate> gate = std::make_shared<turn_gate>(1ms);
@@ -56,7 +43,7 @@ struct door {
     r.path = std::move(path);
     r.headers = {{"Host", "localhost"}, {"Content-Type", "application/json"}};
     r.body = std::move(body);
-    auto p = std::make_shared<peer>();
+    auto p = std::make_shared<test::mute_exchange>();
     api{options}(std::move(r), p);
     return p->answers.empty() ? http::response{} : p->answers.front();
   }
