@@ -8,6 +8,11 @@ namespace {
 
 constexpr auto expire_timeout = std::chrono::seconds{60}; // it waits for the disk
 
+void tell_expired(std::size_t n) {
+  if (n > 0)
+    notice(log_level::info, "sessions_expired", {{"count", std::to_string(n)}});
+}
+
 } // namespace
 
 void lobby_state::expire_stored() {
@@ -33,8 +38,8 @@ void lobby_state::expire_stored() {
         for (auto& k : mine)
           expire(k, [all](bool gone) {
             all->gone += gone ? 1 : 0;
-            if (--all->asked == 0 && all->gone > 0)
-              notice(log_level::info, "sessions_expired", {{"count", std::to_string(all->gone)}});
+            if (--all->asked == 0)
+              tell_expired(all->gone);
           });
       },
       [](caf::error&) { /* tried again at the next sweep */ });
@@ -98,10 +103,7 @@ void lobby_state::on_let_go() {
     sessions.erase(i);
     --sessions_in_memory;
     if (world->idle_expiry.count() > 0 && world->wall() - used >= world->idle_expiry.count())
-      expire(key, [](bool gone) {
-        if (gone)
-          notice(log_level::info, "sessions_expired", {{"count", "1"}});
-      });
+      expire(key, [](bool gone) { tell_expired(gone ? 1 : 0); });
   }
   arm();
 }

@@ -11,8 +11,6 @@ namespace {
 constexpr int max_attempts = 4;
 constexpr std::size_t max_around = 4096; // a chunk is a few hundred bytes
 
-bool needs_parser(std::string_view text) { return !json::is_plain(text); }
-
 } // namespace
 
 std::optional<std::string_view> delta_memo::match(std::string_view chunk) const {
@@ -20,7 +18,7 @@ std::optional<std::string_view> delta_memo::match(std::string_view chunk) const 
       !chunk.starts_with(before_) || !chunk.ends_with(after_))
     return {};
   auto text = chunk.substr(before_.size(), chunk.size() - before_.size() - after_.size());
-  if (needs_parser(text))
+  if (!json::is_plain(text))
     return {};
   return text;
 }
@@ -28,7 +26,7 @@ std::optional<std::string_view> delta_memo::match(std::string_view chunk) const 
 void delta_memo::learn(std::string_view chunk, std::string_view text,
                        const std::function<bool(std::string_view, std::string_view)>& says) {
   if (attempts_ >= max_attempts || text.empty() || chunk.size() - text.size() > max_around ||
-      needs_parser(text))
+      !json::is_plain(text))
     return;
   ++attempts_;
   auto at = chunk.find("\"content\"");
