@@ -6,12 +6,16 @@ import { blocks, startParlor } from './server.mjs';
 
 let parlor;
 before(async () => {
-  parlor = await startParlor();
+  // A thousand turns at once are for the sessions' sake here: a slow machine would refuse some.
+  parlor = await startParlor({ PARLOR_SERVER_MAX_TURN_WAIT: '0' });
 });
 after(() => parlor.remove());
 
-const say = async (id, message, more = {}) =>
-  (await parlor.post('/api/chat', { message, conversation_id: id, ...more })).json();
+const say = async (id, message, more = {}) => {
+  const r = await parlor.post('/api/chat', { message, conversation_id: id, ...more });
+  assert.equal(r.status, 200);
+  return r.json();
+};
 
 test('the isolation example holds word for word', async () => {
   const first = await parlor.post('/api/chat', { message: 'Hello, I am Zhang San', conversation_id: 'test_1' });
