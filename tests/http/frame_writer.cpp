@@ -22,11 +22,12 @@ struct wire {
   std::size_t take(std::size_t most) {
     frame_writer::gathered g;
     writer.gather(g);
-    std::string all;
-    for (std::size_t i = 0; i < g.count; ++i)
-      all.append(static_cast<const char*>(g.parts[i].iov_base), g.parts[i].iov_len);
-    auto n = std::min(most, all.size());
-    bytes.append(all, 0, n);
+    std::size_t n = 0;
+    for (std::size_t i = 0; i < g.count && n < most; ++i) {
+      auto taken = std::min(most - n, g.parts[i].iov_len);
+      bytes.append(static_cast<const char*>(g.parts[i].iov_base), taken);
+      n += taken;
+    }
     done += writer.took(n);
     return n;
   }
