@@ -2,6 +2,7 @@
 
 #include "llm/curl_easy.hpp"
 #include "llm/curl_loop.hpp"
+#include "llm/easy_handles.hpp"
 #include "llm/openai_codec.hpp"
 
 #include <boost/asio/post.hpp>
@@ -20,45 +21,39 @@ constexpr std::size_t max_header_bytes = 64 << 10;
 constexpr std::size_t max_drain_bytes = 64 << 10;
 constexpr std::chrono::seconds drain_time{1};
 
-struct shared_options {
-  std::string url;
-  std::string name;
+struct service {
   std::string key;
-  std::string authorities;       // a file of certificates, or empty for the system's
-  curl_slist* headers = nullptr; // read only once made, so shared by all requests
+  easy_handles handles;
 
-  explicit shared_options(const openai_options& o)
-      : url{o.base_url}, name{o.name}, key{o.api_key}, authorities{certificate_authorities()} {
-    while (url.ends_with('/'))
-      url.pop_back();
-    url += "/chat/completions";
-    add("Content-Type: application/json");
-    add("Accept: text/event-stream");
-    add("Expect:"); // never wait for 100-continue
-    if (!o.api_key.empty())
-      add("Authorization: Bearer " + o.api_key);
-  }
-  ~shared_options() { curl_slist_free_all(headers); }
-  shared_options(const shared_options&) = delete;
-  shared_options& operator=(const shared_options&) = delete;
+  explicit service(const openai_options& o)
+      : key{o.api_key}, handles{address(o), headers(o), certificate_authorities()} {}
 
 private:
-  void add(const std::string& line) { headers = curl_slist_append(headers, line.c_str()); }
+  static std::string address(const openai_options& o) {
+    auto url = o.base_url;
+    while (url.ends_with('/'))
+      url.pop_back();
+    return url + "/chat/completions";
+  }
+  static std::vector<std::string> headers(const openai_options& o) {
+    std::vector<std::string> lines{"Content-Type: application/json", "Accept: text/event-stream",
+                                   "Expect:"}; // never wait for 100-continue
+    if (!o.api_key.empty())
+      lines.push_back("Authorization: Bearer " + o.api_key);
+    return lines;
+  }
 };
 
 // One request and its answer. Everything but `cancelled_` is touched on the strand only.
 class exchange final : public transfer, public std::enable_shared_from_this<exchange> {
 public:
-  exchange(std::shared_ptr<const shared_options> shared, const call_request& request,
-           call_sink sink, const curl_loop::strand& s)
-      : shared_{std::move(shared)}, body_{chat_request_body(request)}, sink_{std::move(sink)},
-        drain_{s}, easy_{curl_easy_init()} {
+  exchange(std::shared_ptr<service> of, const call_request& request, call_sink sink,
+           const curl_loop::strand& s)
+      : service_{std::move(of)}, body_{chat_request_body(request)}, sink_{std::move(sink)},
+        drain_{s}, easy_{service_->handles.take()} {
     if (!easy_)
       return;
-    set_outbound_defaults(easy_, shared_->authorities);
     set_sent_once(easy_, sent_);
-    set(CURLOPT_URL, shared_->url.c_str());
-    set(CURLOPT_HTTPHEADER, shared_->headers);
     set(CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(body_.size()));
     set(CURLOPT_POSTFIELDS, body_.data());
     set(CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(request.connect_timeout.count()));
@@ -67,10 +62,7 @@ public:
     set(CURLOPT_HEADERFUNCTION, &exchange::on_header);
     set(CURLOPT_HEADERDATA, static_cast<void*>(this));
   }
-  ~exchange() override {
-    if (easy_)
-      curl_easy_cleanup(easy_);
-  }
+  ~exchange() override { service_->handles.put_back(easy_); }
 
   CURL* easy() const noexcept override { return easy_; }
 
@@ -144,8 +136,8 @@ private:
     if (colon == std::string::npos)
       return;
     auto word = std::string_view{f.detail}.substr(colon + 2);
-    if (body_.find(word) != std::string::npos || shared_->key.find(word) != std::string::npos ||
-        (!shared_->key.empty() && word.find(shared_->key) != word.npos))
+    if (body_.find(word) != std::string::npos || service_->key.find(word) != std::string::npos ||
+        (!service_->key.empty() && word.find(service_->key) != word.npos))
       f.detail.resize(colon);
   }
 
@@ -265,7 +257,7 @@ private:
     });
   }
 
-  std::shared_ptr<const shared_options> shared_;
+  std::shared_ptr<service> service_;
   std::string body_; // libcurl reads it while sending
   call_sink sink_;
   asio::basic_waitable_timer<std::chrono::steady_clock,
@@ -305,17 +297,17 @@ class openai final : public provider {
 public:
   openai(asio::io_context& io, const openai_options& options)
       : loop_{std::make_shared<curl_loop>(io, options.max_connections)},
-        shared_{std::make_shared<const shared_options>(options)} {}
+        service_{std::make_shared<service>(options)} {}
 
   std::unique_ptr<call> start(call_request request, call_sink sink) override {
-    auto e = std::make_shared<exchange>(shared_, request, std::move(sink), loop_->executor());
+    auto e = std::make_shared<exchange>(service_, request, std::move(sink), loop_->executor());
     asio::post(loop_->executor(), [loop = loop_, e] { e->begin(loop); });
     return std::make_unique<handle>(loop_, std::move(e));
   }
 
 private:
   std::shared_ptr<curl_loop> loop_;
-  std::shared_ptr<const shared_options> shared_;
+  std::shared_ptr<service> service_;
 };
 
 } // namespace

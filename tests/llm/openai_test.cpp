@@ -75,6 +75,28 @@ TEST_CASE_METHOD(fixture, "U10 connections are used again") {
   CHECK(upstream.connections() == 1);
 }
 
+TEST_CASE_METHOD(fixture, "a handle that is used again has nothing of the request before") {
+  auto m = model("slow-100");
+  for (auto prompt : {"the first, which is rather long", "second"}) {
+    auto last = upstream.requests();
+    collector left;
+    auto call = m->start(ask(std::string{"left: "} + prompt), left.sink());
+    while (upstream.requests() == last)
+      std::this_thread::sleep_for(1ms);
+    call.reset();
+    REQUIRE(until_aborted(upstream, prompt[0] == 't' ? 1 : 2) < 1s);
+    collector c;
+    call = m->start(ask(prompt), c.sink());
+    REQUIRE(c.finish());
+    CHECK(c.finished());
+    CHECK(c.text() == "word1 word2 word3");
+    CHECK(upstream.requests() == last + 2);
+    CHECK(upstream.last_body().find(prompt) != std::string::npos);
+    CHECK(upstream.last_body().find("left: ") == std::string::npos);
+    CHECK(upstream.last_header().find("Authorization: Bearer sk-test") != std::string::npos);
+  }
+}
+
 TEST_CASE_METHOD(fixture, "U1 U7 U8 failures keep their names") {
   struct expectation {
     const char* script;
