@@ -49,7 +49,7 @@ private:
   void upgrade(const std::shared_ptr<websocket_stream>& to, std::uint64_t turn);
   void schedule_flush();
   void flush();
-  void gather();
+  bool gather();
   bool write();
   void wrote(std::size_t n);
   void answered();

@@ -66,17 +66,22 @@ void connection::schedule_flush() {
 }
 
 void connection::flush() {
-  do
-    gather();
-  while (!closed_ && !waiting_write_ && write());
+  for (;;) {
+    auto took = gather();
+    if (closed_ || waiting_write_ || !write())
+      return;
+    if (took && !ending_ && sending_.empty() && tail_.empty() && out_.empty())
+      return; // what has been pushed since has asked for a flush of its own
+  }
 }
 
-/// Frames what has been pushed and, where it has been asked for, the end.
-void connection::gather() {
+/// Frames what has been pushed and, where it has been asked for, the end. True if nothing that was
+/// pushed is left to be taken.
+bool connection::gather() {
   std::lock_guard lock{mutex_};
   flush_scheduled_ = false;
   if (phase_ != phase::streaming || ending_ || !sending_.empty() || !tail_.empty())
-    return;
+    return false;
   if (head_only_)
     pending_.clear();
   sending_.swap(pending_);
@@ -85,10 +90,10 @@ void connection::gather() {
   if (sending_.empty()) {
     if (last)
       out_ += "0\r\n\r\n";
-    return;
+    return true;
   }
   if (!chunked_)
-    return;
+    return true;
   std::size_t size = 0;
   for (auto& c : sending_)
     size += c->size();
@@ -96,6 +101,7 @@ void connection::gather() {
   out_.append(frame, std::to_chars(std::begin(frame), std::end(frame), size, 16).ptr);
   out_ += "\r\n";
   tail_ = last ? "\r\n0\r\n\r\n" : "\r\n";
+  return true;
 }
 
 /// One write of what there is. True if it is worth to go on.
