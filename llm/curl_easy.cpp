@@ -52,6 +52,8 @@ call_failed failure_of_curl(CURLcode code) {
   case CURLE_GOT_NOTHING:
   case CURLE_RECV_ERROR:
   case CURLE_SEND_ERROR:
+  case CURLE_HTTP2: // the connection, or the stream that was to have the answer, was given up
+  case CURLE_HTTP2_STREAM:
   case CURLE_PROXY:
     f.code = errc::upstream_unreachable;
     break;

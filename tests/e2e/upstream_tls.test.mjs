@@ -112,6 +112,9 @@ before(async () => {
   await two('h2-end', (s) => s.end(truncated));
   await two('h2-cut', (s) => s.write(truncated, () => setImmediate(() => s.session?.socket && s.session.destroy())));
 
+  // Every third stream is reset in the middle of the answer.
+  await two('h2-moody', (s) => (services['h2-moody'].requests % 3 ? s.end(`${whole}data: [DONE]\n\n`) : s.write(truncated, () => s.close(http2.constants.NGHTTP2_INTERNAL_ERROR))));
+
   const config = Object.entries(services).map(([name, { port }]) =>
     `[[provider]]\nname = "of ${name}"\nkind = "openai"\nbase_url = "https://127.0.0.1:${port}/v1"\napi_key = "\${TEST_KEY}"\n[[model]]\nname = "${name}"\nprovider = "of ${name}"\n`);
   parlor = await startParlor(
@@ -191,6 +194,20 @@ test('U9 one that had its finish_reason is whole, however the connection ends', 
     assert.equal(answer.response, 'over TLS', `${name}: ${JSON.stringify(answer)}`);
     assert.equal(services[name].requests, 1);
   }
+});
+
+test('U10 HTTP/2: turns before do not spoil turns after, one by one and at once, on few connections', async () => {
+  const answers = [];
+  for (let i = 0; i < 20; ++i) answers.push(await turn('h2-moody'));
+  answers.push(...(await Promise.all(Array.from({ length: 40 }, () => turn('h2-moody')))));
+  for (const answer of answers) {
+    const lost = ['upstream_truncated', 'upstream_unreachable'].includes(answer.code); // both of its attempts were reset
+    assert.ok(lost || answer.response === 'over TLS', JSON.stringify(answer));
+  }
+  const { requests, connections } = services['h2-moody'];
+  assert.ok(requests > 60, `${requests} requests`);
+  assert.ok(answers.filter((a) => a.status === 200).length >= 45, `${answers.map((a) => a.status)}`);
+  assert.ok(connections <= 10, `${connections} connections`);
 });
 
 test('U9 whoever makes plans must prove who it is, too', async () => {

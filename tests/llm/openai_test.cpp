@@ -1,5 +1,7 @@
 #include "llm/openai.hpp"
 
+#include "llm/curl_easy.hpp"
+
 #include "tests/llm/collector.hpp"
 
 #include "support/catch.hpp"
@@ -131,6 +133,13 @@ TEST_CASE_METHOD(fixture, "U1 U7 U8 failures keep their names") {
     CHECK(upstream.requests() == before + 1);
   }
   CHECK(run("429-2").failed()->retry_after == 2s);
+}
+
+TEST_CASE("U7 a stream of HTTP/2 that is reset before it answers is a lost connection") {
+  for (auto code : {CURLE_HTTP2, CURLE_HTTP2_STREAM}) {
+    CHECK(failure_of_curl(code).code == errc::upstream_unreachable);
+    CHECK(failure_of_curl(code).can_pass);
+  }
 }
 
 TEST_CASE_METHOD(fixture, "U10 nobody listening is upstream_unreachable") {
