@@ -39,6 +39,15 @@ void set_sent_once(CURL* easy, bool& sent) {
   curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, before_request);
 }
 
+string_list::~string_list() { curl_slist_free_all(head); }
+
+void string_list::add(const std::string& line) {
+  if (auto* longer = curl_slist_append(head, line.c_str()))
+    head = longer;
+}
+
+void string_list::clear() { curl_slist_free_all(std::exchange(head, nullptr)); }
+
 call_failed failure_of_curl(CURLcode code) {
   call_failed f;
   f.can_pass = true;

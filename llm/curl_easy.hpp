@@ -25,6 +25,17 @@ void set_outbound_defaults(CURL* easy, const std::string& authorities);
 /// transfer and begins as false.
 void set_sent_once(CURL* easy, bool& sent);
 
+/// A list as libcurl takes it. Outlives the transfers that have it.
+struct string_list {
+  string_list() = default;
+  ~string_list();
+  string_list(const string_list&) = delete;
+  string_list& operator=(const string_list&) = delete;
+  void add(const std::string& line);
+  void clear();
+  curl_slist* head = nullptr;
+};
+
 /// Of a transfer without an answer. The detail is libcurl's words for the code, nothing else.
 call_failed failure_of_curl(CURLcode code);
 

@@ -1,7 +1,5 @@
 #include "llm/easy_handles.hpp"
 
-#include "llm/curl_easy.hpp"
-
 #include <utility>
 
 namespace parlor::llm {
@@ -16,8 +14,7 @@ easy_handles::easy_handles(std::string url, const std::vector<std::string>& head
                            std::string authorities)
     : url_{std::move(url)}, authorities_{std::move(authorities)}, parts_{curl_url()} {
   for (auto& line : headers)
-    if (auto* longer = curl_slist_append(headers_, line.c_str()))
-      headers_ = longer;
+    headers_.add(line);
   if (parts_ != nullptr && curl_url_set(parts_, CURLUPART_URL, url_.c_str(), 0) != CURLUE_OK)
     curl_url_cleanup(std::exchange(parts_, nullptr));
 }
@@ -26,7 +23,6 @@ easy_handles::~easy_handles() {
   for (auto* easy : ready_)
     curl_easy_cleanup(easy);
   curl_url_cleanup(parts_);
-  curl_slist_free_all(headers_);
 }
 
 CURL* easy_handles::take() {
@@ -46,7 +42,7 @@ CURL* easy_handles::take() {
     curl_easy_setopt(easy, CURLOPT_CURLU, parts_);
   else
     curl_easy_setopt(easy, CURLOPT_URL, url_.c_str());
-  curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers_);
+  curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers_.head);
   return easy;
 }
 

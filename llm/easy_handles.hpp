@@ -4,7 +4,7 @@
 //
 // Owner: what all requests of a provider share. Thread: any.
 
-#include <curl/curl.h>
+#include "llm/curl_easy.hpp"
 
 #include <cstddef>
 #include <mutex>
@@ -30,8 +30,8 @@ public:
 private:
   std::string url_;
   std::string authorities_;
-  curl_slist* headers_ = nullptr; // read only once made
-  CURLU* parts_ = nullptr;        // of the URL; none if it is none, which libcurl will say
+  string_list headers_;    // read only once made
+  CURLU* parts_ = nullptr; // of the URL; none if it is none, which libcurl will say
   std::mutex mutex_;
   std::vector<CURL*> ready_; // guarded; the one used last at the end, as it is warm
 };

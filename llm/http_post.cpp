@@ -44,19 +44,6 @@ std::optional<ip::address> address_of(const curl_sockaddr& to) {
   return std::nullopt;
 }
 
-struct slist {
-  slist() = default;
-  ~slist() { curl_slist_free_all(head); }
-  slist(const slist&) = delete;
-  slist& operator=(const slist&) = delete;
-  void add(const std::string& line) {
-    if (auto* longer = curl_slist_append(head, line.c_str()))
-      head = longer;
-  }
-  void clear() { curl_slist_free_all(std::exchange(head, nullptr)); }
-  curl_slist* head = nullptr;
-};
-
 // One request and its answer. Everything but `cancelled_` is touched on the strand only.
 class exchange final : public transfer, public std::enable_shared_from_this<exchange> {
 public:
@@ -266,8 +253,8 @@ private:
   asio::basic_waitable_timer<std::chrono::steady_clock,
                              asio::wait_traits<std::chrono::steady_clock>, curl_loop::strand>
       timer_; // for the answer, then for the rest of it
-  slist headers_;
-  slist connect_to_;
+  string_list headers_;
+  string_list connect_to_;
   CURL* easy_;
   bool sent_ = false;
   std::vector<ip::address> addresses_; // not tried yet, the next at the end
