@@ -79,17 +79,20 @@ test('S4 twenty who stop reading the past of a long task cost little, and each g
     const told = whole.split('\n\n').filter((b) => b.includes('"chunk"'));
     assert.ok(told.map((b) => JSON.parse(b.slice(b.indexOf('data: ') + 6)).content).join('') === text, 'the whole text');
     const before = memoryOf(parlor);
-    const slow = await Promise.all(Array.from({ length: 20 }, () => slowReader(url, 100_000)));
-    await still(parlor);
-    const more = memoryOf(parlor) - before;
-    console.log(`# ${before.toFixed(0)} MiB, ${more.toFixed(1)} MiB more for 20 slow readers`);
-    assert.equal(await metric(parlor, 'parlor_subscribers'), 20);
-    // Held for each it were 20 times its size at least. Half of that leaves room for a page each, and for what the
-    // allocator happened to keep or to give back: tens of MiB, from run to run.
-    const held = (20 * size) / (1024 * 1024);
-    assert.ok(more < held / 2 || process.env.ASAN_OPTIONS, /* it keeps what is freed */ `${more.toFixed(1)} MiB more`);
-    for (const s of slow) assert.ok((await s.rest()) === whole, 'the same bytes for everybody');
-    console.log(`# at the end ${(memoryOf(parlor) - before).toFixed(1)} MiB more`);
-    await until(async () => (await metric(parlor, 'parlor_subscribers')) === 0, 'no subscribers');
+    let least = Infinity;
+    // What the allocator happens to keep or to give back is tens of MiB, from round to round; what is held for the
+    // readers is there in each.
+    for (let round = 0; round < 3; ++round) {
+      const slow = await Promise.all(Array.from({ length: 20 }, () => slowReader(url, 100_000)));
+      await still(parlor);
+      const more = memoryOf(parlor) - before;
+      least = Math.min(least, more);
+      console.log(`# ${before.toFixed(0)} MiB, ${more.toFixed(1)} MiB more for 20 slow readers`);
+      assert.equal(await metric(parlor, 'parlor_subscribers'), 20);
+      for (const s of slow) assert.ok((await s.rest()) === whole, 'the same bytes for everybody');
+      console.log(`# at the end ${(memoryOf(parlor) - before).toFixed(1)} MiB more`);
+      await until(async () => (await metric(parlor, 'parlor_subscribers')) === 0, 'no subscribers');
+    }
+    assert.ok(least < 60 || process.env.ASAN_OPTIONS, /* it keeps what is freed */ `${least.toFixed(1)} MiB more`);
   });
 });
