@@ -3,6 +3,7 @@
 // What happens, handed to the connections that watch.
 
 #include "actors/edge_answers.hpp"
+#include "http/cork.hpp"
 #include "protocol/dialects/chat_sessions.hpp"
 #include "protocol/dialects/pipeline_stream.hpp"
 #include "protocol/sse.hpp"
@@ -48,6 +49,7 @@ void edge_state::on_event(const published& p) {
     http::chunk bytes;
   };
   std::vector<encoded> cache;
+  http::cork cork;
   socket_frames frames;
   std::vector<std::uint64_t> ids{s->second.begin(), s->second.end()};
   for (auto id : ids) {

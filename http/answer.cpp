@@ -1,5 +1,7 @@
 #include "http/answer.hpp"
 
+#include "http/cork.hpp"
+
 #include <boost/asio/dispatch.hpp>
 #include <boost/asio/post.hpp>
 
@@ -36,7 +38,7 @@ void answer::push(chunk piece) {
     if (std::exchange(c_->flush_scheduled_, true))
       return;
   }
-  c_->schedule_flush();
+  cork::flush_soon(c_);
 }
 
 void answer::close() {
@@ -48,7 +50,7 @@ void answer::close() {
     if (std::exchange(c_->flush_scheduled_, true))
       return;
   }
-  c_->schedule_flush();
+  cork::flush_soon(c_);
 }
 
 void answer::abort() {

@@ -28,6 +28,8 @@ public:
   void start();
   void look_at_clock(clock::time_point now) override;
   void shut() override;
+  void flush() override;
+  const connection_strand& strand() override { return socket_.get_executor(); }
   std::shared_ptr<listed> hold() noexcept override { return weak_from_this().lock(); }
 
 private:
@@ -47,8 +49,6 @@ private:
   void respond(response r, std::uint64_t turn);
   void open(response head, std::string keepalive, std::uint64_t turn);
   void upgrade(const std::shared_ptr<websocket_stream>& to, std::uint64_t turn);
-  void schedule_flush();
-  void flush();
   bool gather();
   bool write();
   void wrote(std::size_t n);
@@ -98,7 +98,7 @@ private:
   std::vector<chunk> pending_;                // guarded
   bool flush_scheduled_ = false;              // guarded
   bool end_asked_ = false;                    // guarded; nothing is taken for this stream any more
-  bool above_high_ = false;                   // guarded; since the backlog was last at low water
+  std::atomic<bool> above_high_{false};       // written under the mutex; since the backlog was low
   std::atomic<std::uint64_t> open_turn_{0};   // written under the mutex; whose pieces are taken
   std::atomic<std::size_t> backlog_{0};       // bytes
   std::atomic<std::int64_t> deadline_{0};     // steady ns; 0: none

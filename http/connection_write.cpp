@@ -1,6 +1,8 @@
 // Answers and streams: what is to be said, in as few writes as possible, and what comes after.
 
+#include "http/chunk_frame.hpp"
 #include "http/connection.hpp"
+#include "http/cork.hpp"
 #include "http/head.hpp"
 
 #include <boost/asio/post.hpp>
@@ -9,7 +11,6 @@
 #include <sys/uio.h>
 
 #include <array>
-#include <charconv>
 
 namespace parlor::http {
 
@@ -58,11 +59,7 @@ void connection::open(response head, std::string keepalive, std::uint64_t turn) 
   if (head_only_)
     end_asked_ = true;
   if (!std::exchange(flush_scheduled_, true))
-    schedule_flush(); // with what is pushed in this turn of the loop
-}
-
-void connection::schedule_flush() {
-  boost::asio::post(socket_.get_executor(), [me = shared_from_this()] { me->flush(); });
+    cork::flush_soon(shared_from_this()); // with what is pushed in this turn of the loop
 }
 
 void connection::flush() {
@@ -94,12 +91,16 @@ bool connection::gather() {
   }
   if (!chunked_)
     return true;
+  if (sending_.size() == 1 && !last)
+    if (auto framed = framed_for_many(sending_.front())) {
+      backlog_.fetch_add(framed->size() - sending_.front()->size(), std::memory_order_relaxed);
+      sending_.front() = std::move(framed);
+      return true;
+    }
   std::size_t size = 0;
   for (auto& c : sending_)
     size += c->size();
-  char frame[16];
-  out_.append(frame, std::to_chars(std::begin(frame), std::end(frame), size, 16).ptr);
-  out_ += "\r\n";
+  append_chunk_head(out_, size);
   tail_ = last ? "\r\n0\r\n\r\n" : "\r\n";
   return true;
 }
@@ -123,10 +124,13 @@ bool connection::write() {
     answered();
     return false;
   }
+  constexpr int flags = MSG_DONTWAIT | MSG_NOSIGNAL;
   msghdr message{};
   message.msg_iov = parts.data();
   message.msg_iovlen = count;
-  auto n = ::sendmsg(socket_.native_handle(), &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+  auto n = count == 1 // the kernel is told less, and does less
+               ? ::send(socket_.native_handle(), parts[0].iov_base, parts[0].iov_len, flags)
+               : ::sendmsg(socket_.native_handle(), &message, flags);
   if (n < 0 && errno == EINTR)
     return true;
   if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
@@ -180,11 +184,13 @@ void connection::wrote(std::size_t n) {
   }
   if (done == 0)
     return;
+  auto left = backlog_.fetch_sub(done, std::memory_order_relaxed) - done;
+  if (left > exchange::low_water || !above_high_.load(std::memory_order_relaxed))
+    return; // almost always, and without the lock
   auto drained = false;
   {
     std::lock_guard lock{mutex_};
-    drained = backlog_.fetch_sub(done, std::memory_order_relaxed) - done <= exchange::low_water &&
-              std::exchange(above_high_, false);
+    drained = backlog_ <= exchange::low_water && above_high_.exchange(false);
   }
   if (drained)
     tell(signal::drained);

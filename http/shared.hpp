@@ -39,6 +39,9 @@ public:
   virtual void look_at_clock(clock::time_point now) = 0;
   /// The server stops. Any thread.
   virtual void shut() = 0;
+  /// Writes what has been pushed. On its strand.
+  virtual void flush() = 0;
+  virtual const connection_strand& strand() = 0;
   /// Null if it is about to be destroyed.
   virtual std::shared_ptr<listed> hold() noexcept = 0;
 

@@ -1,5 +1,6 @@
 // The life of a WebSocket, from the handshake to the last word, and its clock.
 
+#include "http/cork.hpp"
 #include "http/frame_writer.hpp"
 #include "http/websocket_incoming.hpp"
 #include "protocol/notice.hpp"
@@ -37,9 +38,10 @@ void websocket_stream::push(chunk piece) {
     if (std::exchange(flush_scheduled_, true) && !overflows)
       return;
   }
-  boost::asio::post(socket_.get_executor(), [me = shared_from_this(), overflows] {
-    if (overflows)
-      me->fail(close_code::policy, "reads too slowly");
+  if (!overflows)
+    return cork::flush_soon(shared_from_this());
+  boost::asio::post(socket_.get_executor(), [me = shared_from_this()] {
+    me->fail(close_code::policy, "reads too slowly");
     me->flush();
   });
 }

@@ -34,6 +34,8 @@ public:
 
   void look_at_clock(clock::time_point now) override;
   void shut() override { close(close_code::restart, "the server stops; come back"); }
+  void flush() override;
+  const connection_strand& strand() override { return socket_.get_executor(); }
   std::shared_ptr<listed> hold() noexcept override { return weak_from_this().lock(); }
 
   /// On the strand, once: takes the socket and the place of `was`, and answers the handshake.
@@ -64,7 +66,6 @@ private:
   bool behind() const;
   // -- websocket_write.cpp
   frame_writer& out();
-  void flush();
   void collect();
   bool write();
   void wrote(std::size_t n);
@@ -99,8 +100,8 @@ private:
   bool counted_ = false;
 
   // -- any thread --
-  bool flush_scheduled_ = false; // guarded
-  bool above_high_ = false;      // guarded; since the backlog was last at low water
+  bool flush_scheduled_ = false;        // guarded
+  std::atomic<bool> above_high_{false}; // written under the mutex; since the backlog was low
   std::mutex mutex_;
   std::vector<chunk> pending_; // guarded
   std::atomic<std::size_t> backlog_{0};

@@ -85,10 +85,10 @@ void websocket_stream::wrote(std::size_t n) {
   if (phase_ != phase::open)
     return;
   auto drained = false;
-  if (done > 0) {
+  auto left = backlog_.fetch_sub(done, std::memory_order_relaxed) - done;
+  if (done > 0 && left <= low_water && above_high_.load(std::memory_order_relaxed)) {
     std::lock_guard lock{mutex_};
-    drained = backlog_.fetch_sub(done, std::memory_order_relaxed) - done <= low_water &&
-              std::exchange(above_high_, false);
+    drained = backlog_ <= low_water && above_high_.exchange(false);
   }
   if (drained)
     tell(signal::drained);

@@ -1,0 +1,37 @@
+#pragma once
+// Put around pushes to many peers: what they are to write is then written by one handler of the
+// loop for some dozens of them, instead of one each, which cost as much as all else a push does.
+//
+// Owner: the pusher's stack. Thread: the one that made it, and it sees only pushes from there.
+// Nothing is later than without one: handlers are posted as it fills, and the last when it goes.
+
+#include <boost/container/static_vector.hpp>
+
+#include <memory>
+
+namespace parlor::http {
+
+class listed;
+
+class cork {
+public:
+  cork() noexcept;
+  ~cork();
+  cork(const cork&) = delete;
+  cork& operator=(const cork&) = delete;
+
+  /// Has `peer` flushed, by the handler of this thread's cork if there is one.
+  static void flush_soon(std::shared_ptr<listed> peer);
+
+private:
+  // Few enough that other threads find work, and that sockets are looked at in between.
+  static constexpr std::size_t at_once = 32;
+  using peers = boost::container::static_vector<std::shared_ptr<listed>, at_once>;
+
+  void send_off();
+
+  cork* outer_;
+  peers held_;
+};
+
+} // namespace parlor::http
