@@ -237,10 +237,20 @@ void sqlite_writer::on(const task_started& f, const fact_group& group) {
 
 void sqlite_writer::on(const task_checkpoint& f, const fact_group&) {
   auto ids = task_ids_of(f.task);
-  db_.run("INSERT INTO checkpoint(task, n, text, log) SELECT t.id, (SELECT coalesce(max(n), 0) + 1 "
-          "FROM checkpoint WHERE task = t.id), ?, ? FROM open_task t WHERE t.id BETWEEN ? AND ? "
-          "AND t.name = ?",
-          f.text, sqlite::blob{f.log}, ids.first, ids.last, f.task);
+  std::int64_t task = 0;
+  std::int64_t n = 0;
+  {
+    auto r = db_.query("SELECT id, (SELECT coalesce(max(n), 0) FROM checkpoint WHERE task = id) "
+                       "FROM open_task WHERE id BETWEEN ? AND ? AND name = ?",
+                       ids.first, ids.last, f.task);
+    if (!r.next()) // it has ended, or its session was removed
+      return;
+    task = r.integer(0);
+    n = r.integer(1) + 1;
+  }
+  // Not an INSERT ... SELECT from the same table: SQLite would make a table in between for each.
+  db_.run("INSERT INTO checkpoint(task, n, text, log) VALUES(?, ?, ?, ?)", task, n, f.text,
+          sqlite::blob{f.log});
 }
 
 void sqlite_writer::on(const task_ended& f, const fact_group& group) {
