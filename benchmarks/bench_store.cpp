@@ -1,6 +1,7 @@
 // What a turn costs on the disk: pages and bytes written to the log, syncs, time and CPU, for the
 // two commits of a turn (its acceptance with its start, and its end), alone and shared by 16 and 64
-// sessions. And what it costs to look something up.
+// sessions; what turns cost that run for half a minute, with a checkpoint a second each; and what
+// it costs to look something up.
 //
 //   bench_store [folder]     a store is made there (default: the current folder) and removed again
 
@@ -11,6 +12,7 @@
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
+#include <numeric>
 #include <random>
 #include <sys/syscall.h>
 #include <time.h>
@@ -158,6 +160,45 @@ private:
   double cpu_ = 0;
 };
 
+/// 500 turns of 20 tokens a second, side by side: each has its checkpoint at its own moment of the
+/// second, a dozen of them share a commit. Then they end.
+void run_side_by_side(writer& w, turns& t, std::mt19937& dice) {
+  constexpr std::size_t running = 500, together = 12;
+  std::vector<fact_group> begun, ended;
+  for (std::size_t i = 0; i < running; ++i) {
+    std::string task;
+    auto key = t.made();
+    begun.push_back(t.begin(key, true, task));
+    ended.push_back(t.end(key, begun.back()));
+  }
+  w.apply(begun);
+  std::vector<std::size_t> order(running);
+  std::iota(order.begin(), order.end(), 0);
+  std::shuffle(order.begin(), order.end(), dice);
+  figures checkpoints, ends;
+  auto in_commits = [&](figures& f, auto&& fact_of) {
+    std::vector<fact_group> groups;
+    for (auto i : order) {
+      groups.push_back(fact_of(i));
+      if (groups.size() == together) {
+        f.measure([&] { w.apply(groups); });
+        groups.clear();
+        w.checkpoint();
+      }
+    }
+    w.apply(groups);
+  };
+  const std::string text(650, 'x'), log(85, 'y');
+  for (int second = 0; second < 30; ++second)
+    in_commits(checkpoints, [&](std::size_t i) {
+      auto& e = std::get<task_ended>(ended[i].front());
+      return fact_group{task_checkpoint{e.task, e.at, text, log}};
+    });
+  in_commits(ends, [&](std::size_t i) { return std::move(ended[i]); });
+  checkpoints.print("of 500 running turns: checkpoints", together);
+  ends.print("and their ends, half a minute later", together);
+}
+
 } // namespace
 
 int main(int argc, char** argv) {
@@ -221,6 +262,7 @@ int main(int argc, char** argv) {
         begins.print((session + ": accepted, started").c_str(), together);
         ends.print((session + ": ended").c_str(), together);
       }
+    run_side_by_side(*w, t, dice);
     moved.print("checkpoint() after each two of these", 1);
     std::printf("\nlog at the end: %.1f MiB, file: %.1f MiB\n\n| look up | µs |\n|---|---|\n",
                 static_cast<double>(std::filesystem::file_size(folder / "store.db-wal")) /

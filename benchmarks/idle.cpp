@@ -6,7 +6,9 @@
 //        [--pid N]... [--label TEXT]
 //
 // The streams are GET <prefix><number>, with as many numbers as there are rooms, from --first on.
-// --cycles: so many times. --hold: so long each time, while the server's work is counted.
+// --cycles: so many times, after one that is not counted; what each costs is the median, growth is
+// that of the last three against the first three, as one alone is off by some percent.
+// --hold: so long each time, while the server's work is counted.
 // Prints one line of JSON; memory is the processes' share of physical memory (Pss), in bytes. Exits
 // 1 when a connection was refused, or lost while it was held.
 
@@ -14,6 +16,7 @@
 #include "fan_source.hpp"
 #include "processes.hpp"
 
+#include <algorithm>
 #include <exception>
 #include <memory>
 
@@ -36,17 +39,18 @@ public:
 
   int run() {
     settle(o_.pids, 10);
-    auto before = pss_bytes(o_.pids);
-    std::string held, after;
-    std::int64_t first = 0, last = 0;
+    if (o_.cycles > 1) {
+      open_all();
+      rest();
+      close_all();
+    }
+    std::vector<std::int64_t> held, without{pss_bytes(o_.pids)};
     work_done work;
     double seconds = 0;
     for (std::size_t cycle = 0; cycle < o_.cycles; ++cycle) {
       open_all();
       rest();
-      last = pss_bytes(o_.pids) - before;
-      first = cycle == 0 ? last : first;
-      held += (cycle == 0 ? "" : ",") + std::to_string(last);
+      held.push_back(pss_bytes(o_.pids));
       if (o_.hold > 0) {
         auto begin = work_of(o_.pids);
         auto at = now();
@@ -56,21 +60,24 @@ public:
         work.switches += end.switches - begin.switches;
         seconds += now() - at;
       }
-      connections_.clear();
-      open_ = 0;
-      rest();
-      after += (cycle == 0 ? "" : ",") + std::to_string(pss_bytes(o_.pids) - before);
+      close_all();
+      without.push_back(pss_bytes(o_.pids));
     }
-    auto n = static_cast<double>(std::max<std::size_t>(1, o_.count));
-    std::printf(R"({"label":"%s","count":%zu,"before":%lld,"held":[%s],"after":[%s],)"
+    auto least = *std::min_element(without.begin(), without.end());
+    for (auto& h : held)
+      h -= least;
+    auto few = std::min<std::size_t>(3, held.size());
+    auto first = median({held.begin(), held.begin() + static_cast<std::ptrdiff_t>(few)});
+    auto last = median({held.end() - static_cast<std::ptrdiff_t>(few), held.end()});
+    std::printf(R"({"label":"%s","count":%zu,"least":%lld,"held":[%s],"without":[%s],)"
                 R"("bytes_each":%.0f,"growth_percent":%.2f,"seconds":%.1f,"cpu_percent":%.4f,)"
                 R"("wakeups_per_s":%.1f,"lost":%zu})"
                 "\n",
-                o_.label.c_str(), o_.count, static_cast<long long>(before), held.c_str(),
-                after.c_str(), static_cast<double>(first) / n,
-                first > 0 ? static_cast<double>(last - first) * 100 / static_cast<double>(first)
-                          : 0,
-                seconds, seconds > 0 ? static_cast<double>(work.run_ns) / 1e7 / seconds : 0,
+                o_.label.c_str(), o_.count, static_cast<long long>(least), listed(held).c_str(),
+                listed(without).c_str(),
+                median(held) / static_cast<double>(std::max<std::size_t>(1, o_.count)),
+                first > 0 ? (last - first) * 100 / first : 0, seconds,
+                seconds > 0 ? static_cast<double>(work.run_ns) / 1e7 / seconds : 0,
                 seconds > 0 ? static_cast<double>(work.switches) / seconds : 0, lost_);
     return lost_ == 0 ? 0 : 1;
   }
@@ -131,6 +138,20 @@ private:
     bool open = false;
   };
 
+  static double median(std::vector<std::int64_t> v) {
+    if (v.empty())
+      return 0;
+    std::sort(v.begin(), v.end());
+    return static_cast<double>(v[(v.size() - 1) / 2] + v[v.size() / 2]) / 2;
+  }
+
+  static std::string listed(const std::vector<std::int64_t>& v) {
+    std::string out;
+    for (auto n : v)
+      out += (out.empty() ? "" : ",") + std::to_string(n);
+    return out;
+  }
+
   static double now() {
     timespec t{};
     clock_gettime(CLOCK_MONOTONIC, &t);
@@ -152,6 +173,12 @@ private:
   void rest() {
     stay(1);
     settle(o_.pids, 5);
+  }
+
+  void close_all() {
+    connections_.clear();
+    open_ = 0;
+    rest();
   }
 
   void open_all() {

@@ -24,7 +24,7 @@ metric() { # contestant, name
 
 pss_of() { # contestant; bytes, when it has come to rest
   # shellcheck disable=SC2086
-  (on client "$build/benchmarks/bench_idle" --wire sse --port "${port[$1]}" --path / --count 0 ${pids[$1]} --label x) | jq .before
+  (on client "$build/benchmarks/bench_idle" --wire sse --port "${port[$1]}" --path / --count 0 ${pids[$1]} --label x) | jq .least
 }
 
 serve_parlor() { # how long a session stays in memory

@@ -70,9 +70,9 @@ def tables: [
     row("fan-slow"; "memory at most, more than before, bytes"; ["memory_grown"]; [])]},
   {who: ["bare", "nchan", "parlor"], head: ["bare", "nchan", "Parlor"], rows: [
     (row("idle-sse"; "7: an idle SSE watcher, bytes"; ["bytes_each"]; [most("bytes"; 2048; 768), most("nchan"; 0.2; 0.083)]) | .steady = ["nchan"]),
-    row("idle-sse"; "growth from the first of ten times to the last, %"; ["growth_percent"]; [most("%"; 2; null)]),
+    row("idle-sse"; "growth from the first three of ten times to the last three, %"; ["growth_percent"]; [most("%"; 2; null)]),
     (row("idle-ws"; "7: an idle WebSocket, bytes"; ["bytes_each"]; [most("bytes"; 2048; 1024), most("nchan"; 0.2; 0.083)]) | .steady = ["nchan"]),
-    row("idle-ws"; "growth from the first of ten times to the last, %"; ["growth_percent"]; [most("%"; 2; null)]),
+    row("idle-ws"; "growth from the first three of ten times to the last three, %"; ["growth_percent"]; [most("%"; 2; null)]),
     row("sessions"; "8: a session after one turn, in memory, bytes"; ["bytes_each"]; [most("bytes"; 2560; null)]),
     row("sessions-made"; "sessions made, each with its turn, a second"; ["streams_per_s"]; []),
     row("passivated"; "8: a session that has left memory, bytes"; ["bytes_each"]; [most("bytes"; 256; null)]),
