@@ -17,7 +17,7 @@ std::int64_t ticks(clock::time_point t) { return t.time_since_epoch().count(); }
 
 websocket_stream::websocket_stream(connection_strand strand, std::shared_ptr<server::shared> server,
                                    const websocket_options& options, message_sink sink)
-    : listed{std::move(server), {}}, socket_{std::move(strand)},
+    : listed{std::move(server), {}}, strand_{std::move(strand)}, socket_{strand_},
       options_{server_->shared_options(options)}, sink_{std::move(sink)} {}
 
 websocket_stream::~websocket_stream() { leave(); }
@@ -40,15 +40,14 @@ void websocket_stream::push(chunk piece) {
   }
   if (!overflows)
     return cork::flush_soon(shared_from_this());
-  boost::asio::post(socket_.get_executor(), [me = shared_from_this()] {
+  boost::asio::post(strand_, [me = shared_from_this()] {
     me->fail(close_code::policy, "reads too slowly");
     me->flush();
   });
 }
 
 void websocket_stream::close(close_code code, std::string reason) {
-  boost::asio::post(socket_.get_executor(), [me = shared_from_this(), code,
-                                             reason = std::move(reason)]() mutable {
+  boost::asio::post(strand_, [me = shared_from_this(), code, reason = std::move(reason)]() mutable {
     if (me->end_ || me->phase_ >= phase::closing)
       return;
     me->end_ = std::make_unique<std::pair<close_code, std::string>>(code, std::move(reason));
@@ -57,7 +56,7 @@ void websocket_stream::close(close_code code, std::string reason) {
 }
 
 void websocket_stream::abort() {
-  boost::asio::post(socket_.get_executor(), [me = shared_from_this()] {
+  boost::asio::post(strand_, [me = shared_from_this()] {
     error_code ignored;
     me->socket_.set_option(boost::asio::socket_base::linger{true, 0}, ignored);
     me->cut();
@@ -65,7 +64,7 @@ void websocket_stream::abort() {
 }
 
 void websocket_stream::watch(std::function<void(signal)> f) {
-  boost::asio::post(socket_.get_executor(), [me = shared_from_this(), f = std::move(f)]() mutable {
+  boost::asio::post(strand_, [me = shared_from_this(), f = std::move(f)]() mutable {
     if (me->phase_ == phase::closed)
       return f(signal::gone);
     me->watcher_ = std::move(f);
@@ -165,7 +164,7 @@ void websocket_stream::look_at_clock(clock::time_point now) {
   auto due = due_.load(std::memory_order_relaxed);
   if (due == 0 || ticks(now) < due)
     return;
-  boost::asio::post(socket_.get_executor(), [weak = weak_from_this()] {
+  boost::asio::post(strand_, [weak = weak_from_this()] {
     if (auto me = weak.lock())
       me->look();
   });

@@ -131,7 +131,7 @@ void websocket_stream::deliver(std::string text) {
   held_ = paused_ = true;
   auto let_go = [me = shared_from_this()](const std::string* done) {
     delete done;
-    boost::asio::post(me->socket_.get_executor(), [me] {
+    boost::asio::post(me->strand_, [me] {
       me->held_ = false;
       me->read();
     });

@@ -35,7 +35,7 @@ public:
   void look_at_clock(clock::time_point now) override;
   void shut() override { close(close_code::restart, "the server stops; come back"); }
   void flush() override;
-  const connection_strand& strand() override { return socket_.get_executor(); }
+  const connection_strand& strand() override { return strand_; }
   std::shared_ptr<listed> hold() noexcept override { return weak_from_this().lock(); }
 
   /// On the strand, once: takes the socket and the place of `was`, and answers the handshake.
@@ -77,6 +77,7 @@ private:
   void soon(clock::time_point t);
   void tell(signal s);
 
+  const connection_strand strand_; // any thread; attach() writes the one in socket_, the same
   connection_socket socket_;
   std::shared_ptr<const websocket_options> options_;
   std::string remote_;
