@@ -1,6 +1,7 @@
 #pragma once
-// Put around pushes to many peers: what they are to write is then written by one handler of the
-// loop for some dozens of them, instead of one each, which cost as much as all else a push does.
+// Part of the port of exchange.hpp. Put around pushes to many peers: what they are to write is then
+// written by one handler of the loop for some dozens of them, instead of one each, which cost as
+// much as all else a push does.
 //
 // Owner: the pusher's stack. Thread: the one that made it, and it sees only pushes from there.
 // Nothing is later than without one: handlers are posted as it fills, and the last when it goes.

@@ -13,5 +13,5 @@ forbid protocol 'caf/|boost/asio|boost/beast|http/|llm/|store/|actors/|app/|sqli
 forbid http 'caf/|llm/|store/|actors/|app/|sqlite3|curl/|prometheus|spdlog'
 forbid llm 'caf/|http/|store/|actors/|app/|sqlite3|prometheus|spdlog|boost/beast'
 forbid store 'caf/|http/|llm/|actors/|app/|curl/|prometheus|spdlog|boost/asio|boost/beast'
-forbid actors 'app/|boost/beast|sqlite3|curl/|prometheus|spdlog|http/|llm/|store/' 'http/exchange.hpp|http/websocket.hpp|llm/provider.hpp|llm/limiter.hpp|llm/http_post.hpp|store/store.hpp'
+forbid actors 'app/|boost/beast|sqlite3|curl/|prometheus|spdlog|http/|llm/|store/' 'http/exchange.hpp|http/cork.hpp|http/websocket.hpp|llm/provider.hpp|llm/limiter.hpp|llm/http_post.hpp|store/store.hpp'
 exit $bad
