@@ -256,7 +256,8 @@ test('more turns than are accepted in time', async () => {
   const file = `${slow.dir}/parlor.db`;
   const other = spawn('sqlite3', [file], { stdio: ['pipe', 'ignore', 'inherit'] });
   try {
-    other.stdin.write('BEGIN IMMEDIATE;\n'); // nothing can be recorded until it ends
+    // Nothing can be recorded until it ends. It waits for the lock, which whoever asks below may have for a moment.
+    other.stdin.write('.timeout 30000\nBEGIN IMMEDIATE;\n');
     await until(async () => spawnSync('sqlite3', [file, 'BEGIN IMMEDIATE']).status !== 0, 'the lock of the store');
     const crowd = [];
     let refused = false;
