@@ -2,13 +2,14 @@
 // memory, the time and the sleeps of the server meanwhile.
 //
 //   idle --wire sse|ws --port N --path PREFIX --count N [--rooms N] [--first N] [--cycles N]
-//   [--hold S]
-//        [--pid N]... [--label TEXT]
+//        [--hold S] [--pid N]... [--label TEXT]
 //
 // The streams are GET <prefix><number>, with as many numbers as there are rooms, from --first on.
-// --cycles: so many times, after one that is not counted; what each costs is the median, growth is
-// that of the last three against the first three, as one alone is off by some percent.
+// --cycles: so many times, if it is more than one after one that is not counted.
 // --hold: so long each time, while the server's work is counted.
+// What each costs is the median, against the least that the server had without them: what an
+// allocator has not given back yet is nobody's. Growth is that of the last three times against the
+// first three, as one alone is off by some percent.
 // Prints one line of JSON; memory is the processes' share of physical memory (Pss), in bytes. Exits
 // 1 when a connection was refused, or lost while it was held.
 

@@ -7,8 +7,8 @@ namespace parlor::http {
 
 namespace {
 
-constexpr std::size_t large =
-    4096; // bytes; a copy would cost more than it saves, and each thread keeps its last
+// Bytes. To copy more would cost more than it saves, and each thread keeps its last frame.
+constexpr std::size_t large = 4096;
 
 } // namespace
 
