@@ -30,10 +30,7 @@ void answer::push(chunk piece) {
     std::lock_guard lock{c_->mutex_};
     if (c_->open_turn_ != turn_ || c_->end_asked_)
       return; // it would stand in another's answer
-    // Noted here and not when writing: one write may take all that the pusher saw.
-    if (c_->backlog_.fetch_add(piece->size(), std::memory_order_relaxed) + piece->size() >
-        high_water)
-      c_->above_high_ = true;
+    c_->backlog_.push(piece->size());
     c_->pending_.push_back(std::move(piece));
     if (std::exchange(c_->flush_scheduled_, true))
       return;
@@ -64,7 +61,7 @@ void answer::abort() {
 }
 
 std::size_t answer::backlog() const noexcept {
-  return c_->open_turn_ == turn_ ? c_->backlog_.load(std::memory_order_relaxed) : 0;
+  return c_->open_turn_ == turn_ ? c_->backlog_.bytes() : 0;
 }
 
 void answer::watch(std::function<void(signal)> f) {

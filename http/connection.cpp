@@ -58,14 +58,14 @@ void connection::late() {
 }
 
 void connection::keep_alive() {
-  if (phase_ != phase::streaming || ending_ || waiting_write_ || backlog_ != 0)
+  if (phase_ != phase::streaming || ending_ || waiting_write_ || backlog_.bytes() != 0)
     return;
   keepalive_at_ = 0;
   {
     std::lock_guard lock{mutex_};
     if (end_asked_)
       return;
-    backlog_ += keepalive_->size();
+    backlog_.add(keepalive_->size());
     pending_.push_back(keepalive_);
   }
   flush();
@@ -101,7 +101,7 @@ void connection::close() {
     std::lock_guard lock{mutex_};
     open_turn_ = 0;
     pending_.clear();
-    backlog_ = 0;
+    backlog_.clear();
   }
   sending_.clear();
   tell(signal::gone);

@@ -10,6 +10,7 @@
 
 #include "http/exchange.hpp"
 #include "http/handshake.hpp"
+#include "http/pushed_bytes.hpp"
 #include "http/shared.hpp"
 
 namespace parlor::http {
@@ -95,12 +96,11 @@ private:
 
   // -- any thread --
   std::mutex mutex_;
-  std::vector<chunk> pending_;                // guarded
-  bool flush_scheduled_ = false;              // guarded
-  bool end_asked_ = false;                    // guarded; nothing is taken for this stream any more
-  std::atomic<bool> above_high_{false};       // written under the mutex; since the backlog was low
-  std::atomic<std::uint64_t> open_turn_{0};   // written under the mutex; whose pieces are taken
-  std::atomic<std::size_t> backlog_{0};       // bytes
+  std::vector<chunk> pending_;              // guarded
+  bool flush_scheduled_ = false;            // guarded
+  bool end_asked_ = false;                  // guarded; nothing is taken for this stream any more
+  std::atomic<std::uint64_t> open_turn_{0}; // written under the mutex; whose pieces are taken
+  pushed_bytes backlog_;
   std::atomic<std::int64_t> deadline_{0};     // steady ns; 0: none
   std::atomic<std::int64_t> keepalive_at_{0}; // steady ns; 0: none
 };

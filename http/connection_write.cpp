@@ -93,7 +93,7 @@ bool connection::gather() {
     return true;
   if (sending_.size() == 1 && !last)
     if (auto framed = framed_for_many(sending_.front())) {
-      backlog_.fetch_add(framed->size() - sending_.front()->size(), std::memory_order_relaxed);
+      backlog_.add(framed->size() - sending_.front()->size());
       sending_.front() = std::move(framed);
       return true;
     }
@@ -182,17 +182,7 @@ void connection::wrote(std::size_t n) {
       tail_ = {};
     }
   }
-  if (done == 0)
-    return;
-  auto left = backlog_.fetch_sub(done, std::memory_order_relaxed) - done;
-  if (left > exchange::low_water || !above_high_.load(std::memory_order_relaxed))
-    return; // almost always, and without the lock
-  auto drained = false;
-  {
-    std::lock_guard lock{mutex_};
-    drained = backlog_ <= exchange::low_water && above_high_.exchange(false);
-  }
-  if (drained)
+  if (done > 0 && backlog_.took(done, mutex_))
     tell(signal::drained);
 }
 
@@ -219,9 +209,9 @@ void connection::next_request() {
   {
     std::lock_guard lock{mutex_};
     open_turn_ = 0;
-    end_asked_ = above_high_ = false;
+    end_asked_ = false;
     pending_.clear();
-    backlog_ = 0;
+    backlog_.clear();
   }
   tell(signal::gone);
   watcher_ = nullptr;

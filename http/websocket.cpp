@@ -30,10 +30,7 @@ void websocket_stream::push(chunk piece) {
   auto overflows = false;
   {
     std::lock_guard lock{mutex_};
-    // Noted here and not when writing: one write may take all that the pusher saw.
-    auto behind = backlog_.fetch_add(piece->size(), std::memory_order_relaxed) + piece->size();
-    above_high_ = above_high_ || behind > high_water;
-    overflows = behind > options_->max_backlog;
+    overflows = backlog_.push(piece->size()) > options_->max_backlog;
     pending_.push_back(std::move(piece));
     if (std::exchange(flush_scheduled_, true) && !overflows)
       return;
@@ -141,7 +138,7 @@ void websocket_stream::cut() {
   {
     std::lock_guard lock{mutex_};
     std::vector<chunk>{}.swap(pending_);
-    backlog_ = 0;
+    backlog_.clear();
   }
   tell(signal::gone);
   watcher_ = nullptr;

@@ -10,6 +10,7 @@
 // meanwhile.
 
 #include "http/handshake.hpp"
+#include "http/pushed_bytes.hpp"
 #include "http/shared.hpp"
 #include "http/websocket.hpp"
 
@@ -29,7 +30,7 @@ public:
   void close() override { close(close_code::normal, {}); }
   void close(close_code code, std::string reason) override;
   void abort() override;
-  std::size_t backlog() const noexcept override { return backlog_.load(std::memory_order_relaxed); }
+  std::size_t backlog() const noexcept override { return backlog_.bytes(); }
   void watch(std::function<void(signal)> f) override;
 
   void look_at_clock(clock::time_point now) override;
@@ -101,11 +102,10 @@ private:
   bool counted_ = false;
 
   // -- any thread --
-  bool flush_scheduled_ = false;        // guarded
-  std::atomic<bool> above_high_{false}; // written under the mutex; since the backlog was low
+  bool flush_scheduled_ = false; // guarded
   std::mutex mutex_;
   std::vector<chunk> pending_; // guarded
-  std::atomic<std::size_t> backlog_{0};
+  pushed_bytes backlog_;
   std::atomic<std::int64_t> due_{0}; // when to look next, steady ns; 0: never
 };
 

@@ -36,7 +36,7 @@ void websocket_stream::collect() {
     more.swap(pending_);
     flush_scheduled_ = false;
     if (phase_ != phase::open)
-      backlog_ = 0; // nobody wants it any more
+      backlog_.clear();
   }
   if (phase_ != phase::open)
     return;
@@ -84,13 +84,7 @@ void websocket_stream::wrote(std::size_t n) {
     out_.reset();
   if (phase_ != phase::open)
     return;
-  auto drained = false;
-  auto left = backlog_.fetch_sub(done, std::memory_order_relaxed) - done;
-  if (done > 0 && left <= low_water && above_high_.load(std::memory_order_relaxed)) {
-    std::lock_guard lock{mutex_};
-    drained = backlog_ <= low_water && above_high_.exchange(false);
-  }
-  if (drained)
+  if (done > 0 && backlog_.took(done, mutex_))
     tell(signal::drained);
   if (paused_)
     read();
