@@ -208,10 +208,8 @@ private:
     if (std::string_view value; header_value(line, "retry-after:", value))
       retry_after_ = value;
     if (blank && status() == 200 && !opened_ &&
-        starts_with_nocase(content_type(), "text/event-stream")) {
+        starts_with_nocase(content_type(), "text/event-stream"))
       opened_ = true;
-      emit(call_opened{});
-    }
     return true;
   }
 

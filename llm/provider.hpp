@@ -24,8 +24,6 @@ struct call_request {
   std::uint32_t attempt = 1; // 1, 2, 3: scripts of the rehearsal model depend on it
 };
 
-/// The request has been sent and the provider has answered 200: what follows is its stream.
-struct call_opened {};
 /// A piece of the answer: valid UTF-8, never empty, never half a character.
 struct call_delta {
   std::string text;
@@ -47,7 +45,7 @@ struct call_failed {
   std::optional<usage> used; // if the provider told before it failed
   int status = 0;            // of its answer over HTTP, if there was one
 };
-using call_event = std::variant<call_opened, call_delta, call_finished, call_failed>;
+using call_event = std::variant<call_delta, call_finished, call_failed>;
 
 /// Called on the provider's strand, in order. Must only send messages or post. May still be called
 /// once while another thread is in cancel(); never after the call object is destroyed and its

@@ -134,7 +134,6 @@ private:
       limit_ = static_cast<std::size_t>(step_.n);
     else if (request_.settings.max_tokens)
       limit_ = static_cast<std::size_t>(std::max<std::int64_t>(*request_.settings.max_tokens, 0));
-    emit(call_opened{});
     due_ = clock::now() + first_;
     if (first_.count() > 0)
       wait();

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { bin, startParlor } from './server.mjs';
+import { until } from './streams.mjs';
 
 const dir = mkdtempSync(join(tmpdir(), 'parlor-cli-'));
 after(() => rmSync(dir, { recursive: true, force: true }));
@@ -28,13 +29,19 @@ function refused(code, wanted, args, env) {
   assert.match(r.err, wanted);
 }
 
+/** The last of the welcome, which may come after the first answer of the server. */
+async function curlLine(server) {
+  await until(() => /curl .*\n/.test(server.output), 'a curl line');
+  return /curl .*/.exec(server.output)[0];
+}
+
 test('the welcome says where to go, and its curl line works when pasted', async () => {
   const server = await startParlor({ PARLOR_LOG_FORMAT: 'text' });
   try {
+    const line = await curlLine(server);
     assert.match(server.output, new RegExp(`listening +${server.url}\n`));
     const [, page] = /API page +(\S+)\n/.exec(server.output);
     assert.equal((await fetch(page)).status, 200);
-    const [line] = /curl .*/.exec(server.output);
     const { stdout, status } = spawnSync('bash', ['-c', line], { encoding: 'utf8', timeout: 60_000 });
     assert.equal(status, 0);
     assert.match(stdout, /"type":"done".*Hello Zhang San!/);
@@ -46,7 +53,7 @@ test('the welcome says where to go, and its curl line works when pasted', async 
 test('and with a key', async () => {
   const server = await startParlor({ PARLOR_SERVER_KEY: 'a-key-for-tests', PARLOR_LOG_FORMAT: 'text' });
   try {
-    const [line] = /curl .*/.exec(server.output);
+    const line = await curlLine(server);
     const { stdout } = spawnSync('bash', ['-c', line], { encoding: 'utf8', timeout: 60_000, env: { ...clean, PARLOR_SERVER_KEY: 'a-key-for-tests' } });
     assert.match(stdout, /"type":"done"/);
   } finally {

@@ -71,10 +71,6 @@ public:
   }
   std::optional<llm::call_finished> finished() const { return last<llm::call_finished>(); }
   std::optional<llm::call_failed> failed() const { return last<llm::call_failed>(); }
-  bool opened() const {
-    auto all = events();
-    return !all.empty() && std::holds_alternative<llm::call_opened>(all.front());
-  }
 
 private:
   template <class T>
