@@ -1,7 +1,7 @@
 #include "llm/openai.hpp"
 
 #include "llm/curl_easy.hpp"
-#include "llm/curl_loop.hpp"
+#include "llm/curl_loops.hpp"
 #include "llm/easy_handles.hpp"
 #include "llm/openai_codec.hpp"
 
@@ -48,9 +48,10 @@ private:
 class exchange final : public transfer, public std::enable_shared_from_this<exchange> {
 public:
   exchange(std::shared_ptr<service> of, const call_request& request, call_sink sink,
-           const curl_loop::strand& s)
+           const std::shared_ptr<curl_loop>& loop, std::shared_ptr<const void> seat)
       : service_{std::move(of)}, body_{chat_request_body(request)}, sink_{std::move(sink)},
-        drain_{s}, easy_{service_->handles.take()} {
+        drain_{loop->executor()}, loop_{loop}, seat_{std::move(seat)},
+        easy_{service_->handles.take()} {
     if (!easy_)
       return;
     set_sent_once(easy_, sent_);
@@ -72,7 +73,6 @@ public:
   }
 
   void begin(const std::shared_ptr<curl_loop>& loop) {
-    loop_ = loop;
     if (cancelled_)
       return;
     if (!easy_)
@@ -261,7 +261,8 @@ private:
   asio::basic_waitable_timer<std::chrono::steady_clock,
                              asio::wait_traits<std::chrono::steady_clock>, curl_loop::strand>
       drain_;
-  std::weak_ptr<curl_loop> loop_;
+  std::weak_ptr<curl_loop> loop_; // which owns this while it is in it
+  std::shared_ptr<const void> seat_;
   CURL* easy_;
   bool sent_ = false;
   bool unsettled_ = false; // events_ waits for the end of what can be read now
@@ -294,17 +295,17 @@ private:
 class openai final : public provider {
 public:
   openai(asio::io_context& io, const openai_options& options)
-      : loop_{std::make_shared<curl_loop>(io, options.max_connections)},
-        service_{std::make_shared<service>(options)} {}
+      : loops_{io, options.max_connections}, service_{std::make_shared<service>(options)} {}
 
   std::unique_ptr<call> start(call_request request, call_sink sink) override {
-    auto e = std::make_shared<exchange>(service_, request, std::move(sink), loop_->executor());
-    asio::post(loop_->executor(), [loop = loop_, e] { e->begin(loop); });
-    return std::make_unique<handle>(loop_, std::move(e));
+    auto [loop, seat] = loops_.take();
+    auto e = std::make_shared<exchange>(service_, request, std::move(sink), loop, std::move(seat));
+    asio::post(loop->executor(), [loop = loop, e] { e->begin(loop); });
+    return std::make_unique<handle>(std::move(loop), std::move(e));
   }
 
 private:
-  std::shared_ptr<curl_loop> loop_;
+  curl_loops loops_;
   std::shared_ptr<service> service_;
 };
 

@@ -15,7 +15,7 @@ struct openai_options {
   std::string base_url; // "https://api.example.org/v1"; a slash at the end does not matter
   std::string api_key;  // sent as a bearer token to base_url's origin only; empty: none is sent
   std::string name;     // as configured; for failure details
-  std::size_t max_connections = 256;
+  std::size_t max_connections = 256; // of each of its loops (llm/curl_loops.hpp)
 };
 
 /// Proxies come from the environment; certificates are verified, against the authorities of
