@@ -95,7 +95,9 @@ connection::connection(const std::string& path) {
          "PRAGMA journal_size_limit=8388608;" // when the log begins anew
          "PRAGMA secure_delete=ON;"
          "PRAGMA temp_store=MEMORY;"
-         "PRAGMA cache_size=-16384;");
+         // Whenever a page has been split in the middle of a tree SQLite looks at every page that
+         // it holds: more of them cost more than they spare (docs/decisions/0006).
+         "PRAGMA cache_size=-4096;");
 }
 
 void connection::script(const char* sql) {
