@@ -22,16 +22,18 @@ class curl_loops {
 public:
   using clock = std::chrono::steady_clock;
 
-  /// `max_connections`: of a loop, if that is less than it has room for.
-  curl_loops(boost::asio::io_context& io, std::size_t max_connections, std::size_t room = 512)
-      : io_{io}, max_connections_{max_connections}, room_{room} {}
+  /// `max_connections`: of a loop, if that is less than it has room for. Throws if there cannot be
+  /// even one.
+  curl_loops(boost::asio::io_context& io, std::size_t max_connections, std::size_t room = 512);
 
-  /// Room for one call: taken as long as the seat is held, which does not keep the loop. A copy of a
-  /// seat is another one taken.
+  /// Room for one call: taken as long as the seat is held, which does not keep the loop. A copy of
+  /// a seat is another one taken.
   struct place {
     std::shared_ptr<curl_loop> loop;
     std::shared_ptr<const void> seat;
   };
+  /// Where no loop can be added, as there are no descriptors left, one gets more than it has room
+  /// for.
   place take(clock::time_point now = clock::now());
 
   /// Loops that a crowd has left are kept for so long, with their connections, for the next one.
@@ -44,13 +46,15 @@ private:
     clock::time_point taken;
     std::size_t seats() const { return static_cast<std::size_t>(seat.use_count()) - 1; }
   };
-  std::vector<std::shared_ptr<curl_loop>> unused(clock::time_point now);
+  using entries = std::vector<entry>;
+  entries::iterator add(clock::time_point now);
+  entries unused(clock::time_point now);
 
   boost::asio::io_context& io_;
   std::size_t max_connections_;
   std::size_t room_;
   std::mutex mutex_;
-  std::vector<entry> loops_; // guarded
+  entries loops_; // guarded; never empty
 };
 
 } // namespace parlor::llm

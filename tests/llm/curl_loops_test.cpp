@@ -2,6 +2,8 @@
 
 #include "support/catch.hpp"
 
+#include <sys/resource.h>
+
 using namespace parlor::llm;
 using namespace std::chrono_literals;
 
@@ -34,4 +36,18 @@ TEST_CASE("loops that a crowd has left go after a while, the first never") {
   again = loops.take(now + curl_loops::idle + 1ms);
   CHECK(second.expired());
   CHECK(again.loop == first.lock());
+}
+
+TEST_CASE("without descriptors for another loop the last one gets more") {
+  boost::asio::io_context io;
+  curl_loops loops{io, 256, 1};
+  auto a = loops.take();
+  rlimit was{};
+  REQUIRE(::getrlimit(RLIMIT_NOFILE, &was) == 0);
+  rlimit none{0, was.rlim_max};
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &none) == 0);
+  auto b = loops.take();
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &was) == 0);
+  CHECK(b.loop == a.loop);
+  CHECK(loops.take().loop != a.loop);
 }
