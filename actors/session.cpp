@@ -219,8 +219,17 @@ void session_state::run(task_order_ptr order) {
     return perform(talk->finished(std::string{running_id}, std::move(end), {}, world->wall()));
   }
   running = std::move(worker);
-  if (!std::exchange(checkpoint_out, true))
-    self->delayed_send(self, caf::timespan{world->checkpoint_every}, checkpoint_alarm{});
+  if (!checkpoint_out)
+    arm_checkpoint();
+}
+
+void session_state::arm_checkpoint() {
+  checkpoint_out = true;
+  auto now = self->clock().now();
+  auto due = now + world->checkpoint_every;
+  if (auto past = due.time_since_epoch() % session_world::checkpoint_beat; past.count() != 0)
+    due += session_world::checkpoint_beat - past;
+  self->delayed_send(self, caf::timespan{due - now}, checkpoint_alarm{});
 }
 
 void session_state::answer(answer_effect&& a) {
@@ -346,9 +355,7 @@ session_actor::behavior_type session(session_actor::stateful_pointer<session_sta
                  if (!s.talk || !s.running)
                    return;
                  s.perform(s.talk->checkpoint(s.world->wall()));
-                 s.checkpoint_out = true;
-                 self->delayed_send(self, caf::timespan{s.world->checkpoint_every},
-                                    checkpoint_alarm{});
+                 s.arm_checkpoint();
                }),
   };
 }

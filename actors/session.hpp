@@ -32,7 +32,9 @@ struct session_world {
   std::chrono::milliseconds idle_expiry{30 * 60 * 1000}; // 0: never
   std::chrono::milliseconds memory_for{60'000};
   std::chrono::milliseconds rest_after{2'000}; // of idleness; not shorter than memory_for: never
+  /// Or a little more: at moments that all sessions share, so that one commit serves many.
   std::chrono::milliseconds checkpoint_every{1000};
+  static constexpr std::chrono::milliseconds checkpoint_beat{50};
   std::size_t history_limit = 1000; // messages loaded
   std::function<std::shared_ptr<const model_entry>(const std::string& model)>
       find_model;                                                     // null: unknown
@@ -100,6 +102,7 @@ struct session_state {
   void perform(effects es);
   void record(record_effect&& r);
   void run(task_order_ptr order);
+  void arm_checkpoint();
   /// Whom a turn will ask, and its places there, or why it cannot be taken. `ref` names a pipeline.
   errc admit(task_kind kind, const std::string& ref, const std::string& model,
              admission& out) const;

@@ -216,6 +216,20 @@ TEST_CASE("what a running task has said is recorded each second, and only then")
   REQUIRE(h.disk.data.tasks.at("a").text == "one two three");
 }
 
+TEST_CASE("at moments that all sessions share: they share a commit") {
+  house h;
+  h.open();
+  h.time.advance(13ms);
+  h.submit("a");
+  h.say("a", "one ");
+  h.time.advance(1036ms);
+  REQUIRE(h.disk.all<store::task_checkpoint>().empty());
+  h.time.advance(1ms);
+  REQUIRE(h.disk.all<store::task_checkpoint>().size() == 1);
+  REQUIRE(h.disk.all<store::task_checkpoint>()[0].first == 1050);
+  h.finish("a");
+}
+
 // -- what runs ---
 
 TEST_CASE("the turn of a task that crashed fails, with a usage record, and the session lives") {
