@@ -219,16 +219,14 @@ void session_state::run(task_order_ptr order) {
     return perform(talk->finished(std::string{running_id}, std::move(end), {}, world->wall()));
   }
   running = std::move(worker);
-  if (!checkpoint_out)
-    arm_checkpoint();
+  arm_checkpoint();
 }
 
 void session_state::arm_checkpoint() {
-  checkpoint_out = true;
+  if (std::exchange(checkpoint_out, true))
+    return;
   auto now = self->clock().now();
-  auto due = now + world->checkpoint_every;
-  if (auto past = due.time_since_epoch() % session_world::checkpoint_beat; past.count() != 0)
-    due += session_world::checkpoint_beat - past;
+  auto due = std::chrono::ceil<session_world::checkpoint_beat>(now + world->checkpoint_every);
   self->delayed_send(self, caf::timespan{due - now}, checkpoint_alarm{});
 }
 

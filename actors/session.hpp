@@ -34,8 +34,8 @@ struct session_world {
   std::chrono::milliseconds rest_after{2'000}; // of idleness; not shorter than memory_for: never
   /// Or a little more: at moments that all sessions share, so that one commit serves many.
   std::chrono::milliseconds checkpoint_every{1000};
-  static constexpr std::chrono::milliseconds checkpoint_beat{50};
-  std::size_t history_limit = 1000; // messages loaded
+  using checkpoint_beat = std::chrono::duration<std::int64_t, std::ratio<1, 20>>; // of a second
+  std::size_t history_limit = 1000;                                               // messages loaded
   std::function<std::shared_ptr<const model_entry>(const std::string& model)>
       find_model;                                                     // null: unknown
   std::function<pipeline_ptr(const std::string& name)> find_pipeline; // null: unknown

@@ -2,8 +2,8 @@
 // What has been pushed to one peer and not yet taken by its kernel, in bytes; and whether whoever
 // pushed has seen more than high water and is to be told when little is left.
 //
-// Owner: the connection or WebSocket. Thread: bytes() and took(): any; add() and clear() with the
-// lock held that guards what is pushed.
+// Owner: the connection or WebSocket. Thread: bytes() and took(): any; the others with the lock
+// held that guards what is pushed.
 
 #include "http/exchange.hpp"
 

@@ -216,7 +216,7 @@ TEST_CASE("what a running task has said is recorded each second, and only then")
   REQUIRE(h.disk.data.tasks.at("a").text == "one two three");
 }
 
-TEST_CASE("at moments that all sessions share: they share a commit") {
+TEST_CASE("it is recorded at moments that all sessions share") {
   house h;
   h.open();
   h.time.advance(13ms);
