@@ -4,8 +4,6 @@
 #include "protocol/window.hpp"
 
 #include <algorithm>
-#include <map>
-#include <set>
 #include <utility>
 
 namespace parlor {
@@ -26,32 +24,11 @@ conversation::conversation(session_key key, session_limits limits, store::sessio
     // Numbers up to the lease may have been seen by somebody: they are never used again.
     lease_ = durable_lease_ = std::max(s.lease, s.view.last_seq);
     next_seq_ = lease_ + 1;
-    for (auto& t : image.open_tasks) {
-      message said;
-      std::erase_if(image.history, [&](auto& m) {
-        auto mine = m.id == t.message_id;
-        if (mine)
-          said = std::move(m.said);
-        return mine;
-      });
-      left_open_.push_back({std::move(t), std::move(said)});
-    }
-    auto& history = image.history;
-    // Stored as it was said; a turn stands where it ended, its question right before its answer,
-    // also when the next question was asked before the answer came. An answer whose question is
-    // beyond the limit would join another turn.
-    std::map<std::string, std::size_t> ends;
-    std::set<std::string> asked;
-    for (std::size_t i = 0; i < history.size(); ++i) {
-      ends[history[i].task] = i;
-      if (history[i].said.who == role::user)
-        asked.insert(history[i].task);
-    }
-    std::stable_sort(history.begin(), history.end(),
-                     [&](auto& x, auto& y) { return ends[x.task] < ends[y.task]; });
-    for (auto& m : history)
-      if (asked.contains(m.task))
-        history_.push_back(std::move(m.said));
+    older_ = image.older;
+    for (auto& m : image.history)
+      history_.push_back(std::move(m.said));
+    for (std::size_t i = 0; i < image.open_tasks.size(); ++i)
+      left_open_.push_back({std::move(image.open_tasks[i]), std::move(image.open_questions[i])});
   } else {
     first_seq_ = next_seq_ = image.first_free_seq;
     lease_ = durable_lease_ = first_seq_ - 1;
@@ -79,9 +56,10 @@ answer_effect conversation::refuse(std::uint64_t promise, errc code) {
   return a;
 }
 
-void conversation::remember(message said) {
-  auto images = said.extra.starts_with('[');
-  history_.push_back(std::move(said));
+void conversation::remember(message asked, message answer) {
+  auto images = asked.extra.starts_with('[');
+  history_.push_back(std::move(asked));
+  history_.push_back(std::move(answer));
   if (images) // what is not sent any more needs no memory either
     fit_images(history_, limits_.image_bytes);
 }
@@ -123,10 +101,9 @@ effects conversation::resume(std::int64_t now) {
         end.content = t.view.text;
         end.attempts = turn.first_attempt - 1;
         end.used.completion_tokens = estimate_tokens(end.content);
-        remember(turn.request.said);
         if (!end.content.empty()) {
           end.message_id = make_message_id();
-          remember({role::assistant, end.content, {}});
+          remember(turn.request.said, {role::assistant, end.content, {}});
           ++message_count_;
         }
         total_tokens_ += end.used.total();
@@ -315,15 +292,17 @@ void conversation::begin(effects& out, std::int64_t now) {
   if (run.turn.request.kind == task_kind::chat) {
     auto window = fit_window(system_prompt_, history_, run.turn.request.said, limits_.token_budget);
     order->messages = std::move(window.messages);
-    run.dropped = window.dropped;
+    run.prompt_tokens = window.tokens;
+    run.dropped = static_cast<std::uint32_t>(older_ + window.dropped);
+    history_.erase(history_.begin(), history_.begin() + window.beyond);
+    older_ += window.beyond;
   } else {
     order->messages.push_back(run.turn.request.said); // what it is about; it has no history
+    run.prompt_tokens = estimate_tokens(run.turn.request.said);
     order->done = run.turn.done;
   }
   order->settings = run.turn.request.settings;
   order->first_attempt = run.attempt;
-  for (auto& m : order->messages)
-    run.prompt_tokens += estimate_tokens(m);
   out.push_back(run_effect{std::move(order)});
 }
 
@@ -368,7 +347,6 @@ void conversation::end_unstarted(turn_state t, errc why, std::vector<std::uint64
   end.status = why == errc::cancelled ? task_status::cancelled : task_status::failed;
   end.error = why;
   end.attempts = 0;
-  remember(t.request.said);
   ++message_count_;
   ++question_count_;
   conclude(t, {std::move(end), {}, {}}, {}, std::move(promises), out, now);

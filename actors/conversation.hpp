@@ -103,6 +103,7 @@ struct conversation_at_rest {
   std::int64_t message_count = 0;
   std::int64_t total_tokens = 0;
   std::int64_t question_count = 0;
+  std::int64_t older = 0;
   std::uint64_t first_seq = 1;
   std::uint64_t next_seq = 1;
   std::uint64_t lease = 0;
@@ -255,7 +256,7 @@ private:
 
   task_header_ptr make_header(const turn_request& r, std::int64_t at) const;
   static answer_effect refuse(std::uint64_t promise, errc code);
-  void remember(message said);
+  void remember(message asked, message answer);
   std::shared_ptr<event> make(event_kind kind, const task_header_ptr& task, std::int64_t now);
   void tell(event_ptr e, std::uint64_t gate, effects& out);
   void release(effects& out);
@@ -294,7 +295,8 @@ private:
   std::int64_t total_tokens_ = 0;
   std::int64_t question_count_ = 0;
   std::string system_prompt_;
-  std::vector<message> history_;
+  std::vector<message> history_; // answered turns, as far back as a window may reach
+  std::int64_t older_ = 0;       // messages before these
   std::vector<open_task> left_open_;
 
   std::uint64_t first_seq_ = 1;

@@ -172,12 +172,11 @@ void conversation::conclude_running(effects& out, std::int64_t now) {
     end.content = std::move(run.text);
   end.history_dropped = run.dropped;
   auto& turn = run.turn;
-  remember(turn.request.said);
   ++message_count_;
   ++question_count_;
   if (!end.content.empty() || !run.over->answer_extra.empty()) {
     end.message_id = make_message_id();
-    remember({role::assistant, end.content, run.over->answer_extra});
+    remember(turn.request.said, {role::assistant, end.content, run.over->answer_extra});
     ++message_count_;
   }
   total_tokens_ += end.used.total();

@@ -89,13 +89,14 @@ conversation::conversation(session_key key, session_limits limits, const convers
       created_at_{rest.created_at}, last_accessed_{rest.last_accessed},
       message_count_{rest.message_count}, total_tokens_{rest.total_tokens},
       question_count_{rest.question_count},
-      system_prompt_{rest.system_prompt}, history_{rest.history},
+      system_prompt_{rest.system_prompt}, history_{rest.history}, older_{rest.older},
       first_seq_{rest.first_seq}, next_seq_{rest.next_seq}, lease_{rest.lease},
       durable_lease_{rest.lease}, first_recent_{rest.last_told + 1}, last_told_{rest.last_told} {}
 
 conversation_at_rest conversation::at_rest() const {
-  return {created_at_, last_accessed_, message_count_, total_tokens_, question_count_, first_seq_,
-          next_seq_,   durable_lease_, last_told_,     disk_full_,    system_prompt_,  history_};
+  return {created_at_, last_accessed_, message_count_, total_tokens_,  question_count_,
+          older_,      first_seq_,     next_seq_,      durable_lease_, last_told_,
+          disk_full_,  system_prompt_, history_};
 }
 
 void conversation::forget_events() {

@@ -1,6 +1,7 @@
 #include "actors/session.hpp"
 
 #include "actors/ask.hpp"
+#include "protocol/window.hpp"
 
 #include <atomic>
 
@@ -52,8 +53,11 @@ void session_state::not_loaded() {
 
 void session_state::read() {
   auto query = std::make_shared<store_query>();
-  query->ask = [key = *key, limit = world->history_limit, images = world->limits.image_bytes](
-                   store::reader& r) -> std::any { return r.load_session(key, limit, images); };
+  auto& limits = world->limits;
+  query->ask = [key = *key, held = store::history_limits{world->history_limit,
+                                                         window_bytes(limits.token_budget),
+                                                         limits.image_bytes}](
+                   store::reader& r) -> std::any { return r.load_session(key, held); };
   parlor::ask(
       self, world->archive, session_world::store_timeout, store_query_ptr{std::move(query)},
       [this](const store_reply_ptr& reply) {

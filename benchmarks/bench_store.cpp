@@ -272,11 +272,11 @@ int main(int argc, char** argv) {
     for (int n = 0; n < 20; ++n) {
       unknown.measure([&] {
         for (int i = 0; i < 100; ++i)
-          (void)r->load_session(t.made(), 100);
+          (void)r->load_session(t.made(), {100});
       });
       known.measure([&] {
         for (int i = 0; i < 100; ++i)
-          (void)r->load_session(stored[dice() % stored.size()], 100);
+          (void)r->load_session(stored[dice() % stored.size()], {100});
       });
       task.measure([&] {
         for (int i = 0; i < 100; ++i)

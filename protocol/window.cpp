@@ -6,41 +6,47 @@ namespace parlor {
 
 window_result fit_window(std::string_view system_prompt, const std::vector<message>& history,
                          const message& now, std::int64_t token_budget) {
+  window_result out;
+  message system{role::system, std::string{system_prompt}, {}};
+  out.tokens = estimate_tokens(now) + (system_prompt.empty() ? 0 : estimate_tokens(system));
+  auto left = token_budget - out.tokens; // for turns that go along
+  auto reach = token_budget;             // for those that may go along with a shorter question
   struct turn {
     std::size_t from, to; // messages of the history
-    std::int64_t tokens;
   };
-  std::vector<turn> turns;
-  for (std::size_t i = 0; i < history.size();) {
-    if (history[i].who != role::user) {
-      ++i;
+  std::vector<turn> turns; // newest first
+  // From the newest on, and no further than any window reaches: a long history costs no more.
+  for (auto to = history.size(); to > 0;) {
+    if (history[to - 1].who == role::user) { // it has no answer
+      --to;
       continue;
     }
-    turn t{i, i + 1, estimate_tokens(history[i])};
-    auto answered = false;
+    auto from = to;
+    std::int64_t tokens = 0;
     // An answer belongs to the question of its own task.
-    while (t.to < history.size() && history[t.to].who != role::user) {
-      answered = true;
-      t.tokens += estimate_tokens(history[t.to]);
-      ++t.to;
+    do
+      tokens += estimate_tokens(history[--from]);
+    while (from > 0 && history[from].who != role::user);
+    if (tokens > reach || history[from].who != role::user) {
+      out.beyond = static_cast<std::int64_t>(to);
+      break;
     }
-    if (answered)
-      turns.push_back(t);
-    i = t.to;
+    reach -= tokens;
+    if (tokens <= left) {
+      left -= tokens;
+      out.tokens += tokens;
+      turns.push_back({from, to});
+    } else if (out.dropped == 0) {
+      out.dropped = static_cast<std::int64_t>(to);
+      left = -1; // nor does an older one go along
+    }
+    to = from;
   }
-  message system{role::system, std::string{system_prompt}, {}};
-  auto left =
-      token_budget - estimate_tokens(now) - (system_prompt.empty() ? 0 : estimate_tokens(system));
-  auto first = turns.size();
-  while (first > 0 && turns[first - 1].tokens <= left)
-    left -= turns[--first].tokens;
-  window_result out;
-  for (std::size_t i = 0; i < first; ++i)
-    out.dropped += static_cast<std::uint32_t>(turns[i].to - turns[i].from);
+  out.dropped = std::max(out.dropped, out.beyond);
   if (!system_prompt.empty())
     out.messages.push_back(std::move(system));
-  for (; first < turns.size(); ++first)
-    for (auto i = turns[first].from; i < turns[first].to; ++i)
+  for (auto t = turns.rbegin(); t != turns.rend(); ++t)
+    for (auto i = t->from; i < t->to; ++i)
       out.messages.push_back(history[i]);
   out.messages.push_back(now);
   return out;

@@ -13,7 +13,10 @@ namespace parlor {
 
 struct window_result {
   std::vector<message> messages;
-  std::uint32_t dropped = 0; // messages left out to keep within the budget
+  std::int64_t tokens = 0; // of all of them, estimated
+  // How many of the oldest of the history
+  std::int64_t dropped = 0; // were left out to keep within the budget
+  std::int64_t beyond = 0;  // can be reached by no later window either: they are never sent again
 };
 
 /// The system prompt, the newest whole turns that fit `token_budget`, and `now`. A turn is a user
@@ -21,6 +24,12 @@ struct window_result {
 /// that user and assistant alternate.
 window_result fit_window(std::string_view system_prompt, const std::vector<message>& history,
                          const message& now, std::int64_t token_budget);
+
+/// Texts of more bytes than this are more than that many tokens (estimate_tokens): no window of
+/// this budget reaches beyond them.
+constexpr std::size_t window_bytes(std::int64_t token_budget) noexcept {
+  return static_cast<std::size_t>(token_budget) * 4;
+}
 
 /// How many bytes of images may go along with a question, beside its own: those of the newest
 /// messages. They are counted as they are sent, in base64.

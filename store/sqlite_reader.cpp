@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <charconv>
 #include <limits>
+#include <utility>
 
 namespace parlor::store {
 
@@ -71,8 +72,7 @@ std::optional<stored_session> sqlite_reader::find_session(const session_key& key
   return row ? std::optional{told_with_texts(*row)} : std::nullopt;
 }
 
-session_image sqlite_reader::load_session(const session_key& key, std::size_t history_limit,
-                                          std::size_t image_bytes) {
+session_image sqlite_reader::load_session(const session_key& key, const history_limits& limits) {
   session_image image;
   // A statement sees one state by itself: for one that is not there this is the only one.
   if (auto r = db_.query("SELECT seq_floor FROM meta WHERE NOT EXISTS(SELECT 1 FROM session WHERE "
@@ -85,14 +85,11 @@ session_image sqlite_reader::load_session(const session_key& key, std::size_t hi
   snapshot one{db_};
   auto row = find_session_row(db_, key);
   if (!row) // removed this very moment
-    return load_session(key, history_limit, image_bytes);
+    return load_session(key, limits);
   image.session = told_with_texts(*row);
   image.first_free_seq = image.session->lease + 1;
-  // A turn that is run again needs what was said, however long the history is.
-  image.history = messages(*row, std::max(history_limit, static_cast<std::size_t>(row->open_tasks)),
-                           newest(*row), image_bytes)
-                      .messages;
-  image.open_tasks = open_tasks(*row);
+  load_turns(*row, limits, image);
+  load_open(*row, image);
   return image;
 }
 
@@ -177,22 +174,27 @@ std::vector<session_key> sqlite_reader::idle_sessions(std::int64_t moment, std::
 // -- tasks
 // ------------------------------------------------------------------------------------------
 
-std::vector<stored_task> sqlite_reader::open_tasks(const session_row& s) {
-  std::vector<stored_task> found;
+void sqlite_reader::load_open(const session_row& s, session_image& into) {
   auto left = s.open_tasks;
   for (auto id = s.last_task; id != 0 && left > 0;) {
     auto t = task_row_at(db_, id, true);
     if (!t || t->session != s.number)
       break;
-    id = t->prev;
+    auto row = std::exchange(id, t->prev);
     if (t->task.ended_seq != 0)
       continue;
     --left;
     complete_view(t->task);
-    found.push_back(std::move(t->task));
+    into.open_tasks.push_back(std::move(t->task));
+    // A turn that is run again needs what was said, however long the history is.
+    auto r = db_.query("SELECT role, said FROM open_task WHERE id = ?", row);
+    r.next();
+    sqlite::part_reader extra{db_.raw(), "open_task", "extra", row};
+    into.open_questions.push_back({static_cast<role>(r.integer(0)), r.text(1), {}});
+    into.open_questions.back().extra = extra.read(0, SIZE_MAX);
   }
-  std::reverse(found.begin(), found.end());
-  return found;
+  std::reverse(into.open_tasks.begin(), into.open_tasks.end());
+  std::reverse(into.open_questions.begin(), into.open_questions.end());
 }
 
 std::optional<stored_task> sqlite_reader::find_task(const std::string& tenant,

@@ -12,8 +12,7 @@ public:
   /// `keep`: what must live as long as the connection (the lock on the file).
   sqlite_reader(const std::string& path, std::shared_ptr<void> keep);
 
-  session_image load_session(const session_key& key, std::size_t history_limit,
-                             std::size_t image_bytes) override;
+  session_image load_session(const session_key& key, const history_limits& limits) override;
   std::optional<stored_session> find_session(const session_key& key) override;
   std::optional<stored_task> find_task(const std::string& tenant, const std::string& task) override;
   std::optional<stored_task> find_task_head(const std::string& tenant,
@@ -41,11 +40,11 @@ private:
   static place newest(const session_row& s) { return {s.last_message, ~std::uint64_t{0}}; }
   stored_session told(const session_row& s);
   stored_session told_with_texts(const session_row& row);
-  std::vector<stored_task> open_tasks(const session_row& s);
   std::int64_t row_before(const session_row& s, const std::string& msg_id);
   place place_of(const session_row& s, const std::string& before);
-  message_page messages(const session_row& s, std::size_t limit, place from,
-                        std::optional<std::size_t> image_bytes);
+  message_page messages(const session_row& s, std::size_t limit, place from);
+  void load_turns(const session_row& s, const history_limits& limits, session_image& into);
+  void load_open(const session_row& s, session_image& into);
 
   std::shared_ptr<void> keep_;
   sqlite::connection db_;

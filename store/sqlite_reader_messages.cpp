@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <utility>
 
 namespace parlor::store {
 
@@ -73,9 +74,7 @@ sqlite_reader::place sqlite_reader::place_of(const session_row& s, const std::st
 }
 
 /// The newest that are before that place, oldest first.
-/// `image_bytes`: of those of ended turns; nothing: `extra` is left out altogether.
-message_page sqlite_reader::messages(const session_row& s, std::size_t limit, place from,
-                                     std::optional<std::size_t> image_bytes) {
+message_page sqlite_reader::messages(const session_row& s, std::size_t limit, place from) {
   message_page out;
   std::string oldest;
   auto more = false;
@@ -95,16 +94,14 @@ message_page sqlite_reader::messages(const session_row& s, std::size_t limit, pl
                        id, s.number);
     if (r.next()) {
       --left;
-      if (r.number(7) < from.open_below && add(r, open_base + r.number(7)) && image_bytes)
-        out.messages.back().said.extra =
-            sqlite::part_reader{db_.raw(), "open_task", "extra", id}.read(0, SIZE_MAX);
+      if (r.number(7) < from.open_below)
+        add(r, open_base + r.number(7));
       id = r.integer(6);
       continue;
     }
     auto e = db_.query("SELECT prev FROM ended_task WHERE id = ? AND session = ?", id, s.number);
     id = e.next() ? e.integer(0) : 0;
   }
-  image_budget room{image_bytes.value_or(0)};
   for (auto id = from.row; id != 0 && !more;) {
     auto r =
         db_.query("SELECT msg_id, role, content, task, at, partial, prev FROM message WHERE id "
@@ -112,14 +109,6 @@ message_page sqlite_reader::messages(const session_row& s, std::size_t limit, pl
                   id, s.number);
     if (!r.next() || !add(r, static_cast<std::uint64_t>(id)))
       break;
-    if (image_bytes) {
-      auto& said = out.messages.back().said;
-      sqlite::part_reader extra{db_.raw(), "message", "extra", id};
-      if (extra.read(0, 1) == "[" && !room.fits(extra.size()))
-        said = without_images(said);
-      else
-        said.extra = extra.read(0, SIZE_MAX);
-    }
     id = r.integer(6);
   }
   if (more)
@@ -128,13 +117,52 @@ message_page sqlite_reader::messages(const session_row& s, std::size_t limit, pl
   return out;
 }
 
+void sqlite_reader::load_turns(const session_row& s, const history_limits& limits,
+                               session_image& into) {
+  auto& turns = into.history; // newest first, for now
+  image_budget room{limits.image_bytes};
+  std::optional<history_message> answer;
+  std::size_t text_bytes = 0;
+  into.older = s.message_count - s.open_tasks;
+  for (auto id = s.last_message; id != 0;) {
+    auto r = db_.query("SELECT msg_id, role, content, task, at, partial, prev FROM message WHERE "
+                       "id = ? AND session = ?",
+                       id, s.number);
+    if (!r.next())
+      break;
+    --into.older;
+    auto m = read_message(r);
+    auto row = std::exchange(id, r.integer(6));
+    auto asks = m.said.who == role::user;
+    if (asks && !answer) // it had no answer: nobody is asked with it again
+      continue;
+    sqlite::part_reader extra{db_.raw(), "message", "extra", row};
+    if (extra.read(0, 1) == "[" && !room.fits(extra.size()))
+      m.said = without_images(m.said);
+    else
+      m.said.extra = extra.read(0, SIZE_MAX);
+    if (!asks) {
+      answer = std::move(m);
+      continue;
+    }
+    for (auto* part : {&*answer, &m}) {
+      text_bytes += part->said.content.size();
+      turns.push_back(std::move(*part));
+    }
+    answer.reset();
+    if (turns.size() >= limits.messages || text_bytes > limits.text_bytes)
+      break;
+  }
+  std::reverse(turns.begin(), turns.end());
+}
+
 std::optional<message_page> sqlite_reader::list_messages(const session_key& key, std::size_t limit,
                                                          const std::string& before) {
   snapshot one{db_};
   auto s = find_session_row(db_, key);
   if (!s)
     return std::nullopt;
-  return messages(*s, limit, before.empty() ? newest(*s) : place_of(*s, before), std::nullopt);
+  return messages(*s, limit, before.empty() ? newest(*s) : place_of(*s, before));
 }
 
 } // namespace parlor::store

@@ -142,13 +142,22 @@ struct stored_session {
   std::uint64_t lease = 0;     // every number up to this may have been used
 };
 
+/// How much of a history is loaded: whole turns, the newest first, until one of these is reached.
+struct history_limits {
+  std::size_t messages = 1000;
+  std::size_t text_bytes = SIZE_MAX;
+  std::size_t image_bytes = SIZE_MAX; // beyond this images are left out (protocol/window.hpp)
+};
+
 /// What a session actor needs to begin: either it exists, or where its numbers may start.
 struct session_image {
   std::optional<stored_session> session;
   std::uint64_t first_free_seq =
       1; // for a new one: above every number a removed session may have used
-  std::vector<history_message> history; // oldest first, at most the newest `history_limit`
+  std::vector<history_message> history; // answered turns, oldest first
+  std::int64_t older = 0;               // messages of ended turns before these
   std::vector<stored_task> open_tasks;  // not ended, in order of arrival
+  std::vector<message> open_questions;  // what was said with each of them
 };
 
 struct session_page {
@@ -206,9 +215,7 @@ public:
 class reader {
 public:
   virtual ~reader() = default;
-  /// Images of ended turns that are beyond `image_bytes` (protocol/window.hpp) are left out.
-  virtual session_image load_session(const session_key& key, std::size_t history_limit,
-                                     std::size_t image_bytes = SIZE_MAX) = 0;
+  virtual session_image load_session(const session_key& key, const history_limits& limits) = 0;
   virtual std::optional<stored_session> find_session(const session_key& key) = 0;
   virtual std::optional<stored_task> find_task(const std::string& tenant,
                                                const std::string& task) = 0;

@@ -302,8 +302,8 @@ TEST_CASE("the real store says what the model of it says") {
                 life.on_disk.begin() + static_cast<std::ptrdiff_t>(i + n)});
   }
   auto& t = life.t;
-  auto model = t.disk.load(t.key, 1000);
-  auto stored = real.r->load_session(t.key, 1000);
+  auto model = t.disk.load(t.key, {});
+  auto stored = real.r->load_session(t.key, {});
   REQUIRE(model.session.has_value() == stored.session.has_value());
   if (!model.session) {
     REQUIRE(model.first_free_seq == stored.first_free_seq);
@@ -324,9 +324,11 @@ TEST_CASE("the real store says what the model of it says") {
     REQUIRE(model.history[i].said.content == stored.history[i].said.content);
     REQUIRE(model.history[i].partial == stored.history[i].partial);
   }
+  REQUIRE(model.older == stored.older);
   REQUIRE(model.open_tasks.size() == stored.open_tasks.size());
   for (std::size_t i = 0; i < model.open_tasks.size(); ++i) {
     REQUIRE(model.open_tasks[i].view.id == stored.open_tasks[i].view.id);
+    REQUIRE(model.open_questions[i].content == stored.open_questions[i].content);
     REQUIRE(model.open_tasks[i].view.attempt == stored.open_tasks[i].view.attempt);
     REQUIRE(model.open_tasks[i].view.text == stored.open_tasks[i].view.text);
     REQUIRE(model.open_tasks[i].log == stored.open_tasks[i].log);

@@ -348,6 +348,20 @@ TEST_CASE("what the token budget leaves out is reported with the end") {
   REQUIRE(t.orders.back()->messages.front().content == "short");
 }
 
+TEST_CASE("what is never sent again is not held, and is counted all the same") {
+  session_limits l;
+  l.token_budget = 60;
+  talk t{l};
+  auto length = std::string(80, 'x');
+  for (auto* name : {"a", "b", "c", "d"})
+    t.chat(name, length, length);
+  CHECK(t.c->at_rest().history.size() == 4); // one turn fits, and the newest came since
+  CHECK(t.last("completed d")->end->history_dropped == 6);
+  t.crash();
+  t.chat("e", "what?", "that");
+  CHECK(t.last("completed e")->end->history_dropped == 6);
+}
+
 TEST_CASE("only the first turn's system prompt counts") {
   talk t;
   auto first = t.turn("a");

@@ -42,7 +42,7 @@ struct model_disk {
     return {};
   }
 
-  store::session_image load(const session_key& key, std::size_t history_limit) const {
+  store::session_image load(const session_key& key, const store::history_limits& limits) const {
     store::session_image image;
     auto i = sessions.find(key);
     if (i == sessions.end()) {
@@ -50,14 +50,29 @@ struct model_disk {
       return image;
     }
     image.session = i->second.row;
-    auto& all = i->second.history;
-    auto skip = all.size() > history_limit ? all.size() - history_limit : 0;
-    image.history.assign(all.begin() + static_cast<std::ptrdiff_t>(skip), all.end());
     for (auto& [name, t] : tasks)
       if (t.key == key && t.ended_seq == 0)
         image.open_tasks.push_back(whole(t));
     std::sort(image.open_tasks.begin(), image.open_tasks.end(),
               [](auto& a, auto& b) { return a.accepted_seq < b.accepted_seq; });
+    auto ended = i->second.history; // and the open questions behind it
+    for (auto& t : image.open_tasks) {
+      auto asked =
+          std::find_if(ended.begin(), ended.end(), [&](auto& m) { return m.id == t.message_id; });
+      image.open_questions.push_back(asked->said);
+      ended.erase(asked);
+    }
+    std::size_t bytes = 0;
+    auto left = ended.size();
+    while (left > 0 && image.history.size() < limits.messages && bytes <= limits.text_bytes) {
+      auto& newest = ended[--left];
+      if (newest.said.who == role::user) // it had no answer
+        continue;
+      auto& asked = ended[--left];
+      bytes += newest.said.content.size() + asked.said.content.size();
+      image.history.insert(image.history.begin(), {asked, newest});
+    }
+    image.older = static_cast<std::int64_t>(left);
     return image;
   }
 

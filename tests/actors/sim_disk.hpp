@@ -77,9 +77,9 @@ struct sim_reader final : store::reader {
       throw store::store_error{store::store_error::kind::broken, "on purpose"};
     return disk.data;
   }
-  store::session_image load_session(const session_key& key, std::size_t limit,
-                                    std::size_t) override {
-    return readable().load(key, limit);
+  store::session_image load_session(const session_key& key,
+                                    const store::history_limits& limits) override {
+    return readable().load(key, limits);
   }
   std::optional<store::stored_session> find_session(const session_key& key) override {
     auto& all = readable().sessions;

@@ -5,6 +5,7 @@
 
 #include "actors/conversation.hpp"
 #include "model_disk.hpp"
+#include "protocol/window.hpp"
 #include "support/catch.hpp"
 
 #include <deque>
@@ -33,7 +34,7 @@ struct talk {
   // -- the server's life ---
   void open() {
     retired = false;
-    c.emplace(key, limits, disk.load(key, 1000), now);
+    c.emplace(key, limits, disk.load(key, {.text_bytes = window_bytes(limits.token_budget)}), now);
     take(c->resume(now));
   }
   /// kill -9: of what was handed to the keeper the first `reached` groups are on disk.

@@ -130,6 +130,33 @@ TEST_CASE("what is sent to a model is valid, whatever became of the turns before
   CHECK(less.messages[0].who == role::system);
   CHECK(less.messages[1].content == "c");
   CHECK(fit_window("", history, {role::user, "now", {}}, 0).messages.size() == 1);
+  for (auto* window : {&all, &less}) {
+    std::int64_t tokens = 0;
+    for (auto& m : window->messages)
+      tokens += estimate_tokens(m);
+    CHECK(window->tokens == tokens);
+  }
+}
+
+TEST_CASE("what no window can reach any more is told apart from what does not fit this time") {
+  std::vector<message> history;
+  for (int i = 0; i < 4; ++i) // 100 tokens each turn
+    for (auto who : {role::user, role::assistant})
+      history.push_back({who, std::string(184, 'x'), {}});
+  message brief{role::user, "now", {}}, lengthy{role::user, std::string(600, 'n'), {}};
+  CHECK(fit_window("", history, brief, 1000).beyond == 0);
+  auto large = fit_window("", history, lengthy, 300);
+  CHECK(large.dropped == 6); // two could be sent with a shorter one
+  CHECK(large.beyond == 2);
+  CHECK(large.messages.size() == 3);
+  auto later = fit_window("", {history.begin() + large.beyond, history.end()}, brief, 300);
+  CHECK(later.messages.size() == 5);
+  CHECK(fit_window("", history, brief, 50).beyond == 8);
+  CHECK(estimate_tokens(std::string(window_bytes(50) + 1, 'x')) > 50);
+  std::string wide; // four bytes each
+  while (wide.size() <= window_bytes(50))
+    wide += "😀";
+  CHECK(estimate_tokens(wide) > 50);
 }
 
 TEST_CASE("of a history only the newest images stay, and what is left out says so") {

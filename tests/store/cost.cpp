@@ -107,8 +107,8 @@ TEST_CASE("every question has an index", "[store]") {
            {task_checkpoint{"t2", 12, "x", "y"}},
            {key_probed{{"k", "f"}, 13}},
            {seq_leased{{"a", "nobody"}, 5, false}}});
-  f.r->load_session(key, 10);
-  f.r->load_session({"a", "none"}, 10);
+  f.r->load_session(key, {10});
+  f.r->load_session({"a", "none"}, {10});
   f.r->find_task("a", "t1");
   f.r->find_task("a", "t2");
   f.r->find_task_head("a", "t1");

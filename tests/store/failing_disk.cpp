@@ -116,5 +116,5 @@ TEST_CASE_METHOD(fixture, "an end that was refused for space counts once", "[sto
   CHECK(s.view.total_tokens == 7);
   CHECK(s.view.question_count == 1);
   CHECK(s.view.state == "idle");
-  CHECK(r->load_session(key, 10).history.size() == 2);
+  CHECK(r->load_session(key, {10}).history.size() == 2);
 }

@@ -63,7 +63,8 @@ TEST_CASE_METHOD(fixture, "pruning is bounded and says when there is more", "[st
   CHECK_FALSE(r->find_task("", "t0"));
   CHECK(r->usage_of("t0").empty());
   CHECK(r->find_task("", "open"));
-  CHECK(r->load_session({"", "s0"}, 10).history.size() == 2); // the history stays with its session
+  CHECK(r->load_session({"", "s0"}, {10}).history.size() ==
+        2); // the history stays with its session
 }
 
 TEST_CASE_METHOD(fixture, "pruning waits for what was accepted before and ended late", "[store]") {
@@ -91,7 +92,7 @@ TEST_CASE_METHOD(fixture, "pruning waits for what was accepted before and ended 
   CHECK_FALSE(r->find_task("", name(1000)));
   CHECK_FALSE(r->find_task("", name(1001)));
   CHECK(r->usage_of(name(1001)).empty());
-  CHECK(r->load_session(key, 10).history.size() == 8);
+  CHECK(r->load_session(key, {10}).history.size() == 8);
   apply({turn(key, name(5000), 10000, 20)});
   CHECK(tasks_after(*r, key, 13).size() == 1);
   CHECK(tasks_after(*r, key, 9, &gap).size() == 1);

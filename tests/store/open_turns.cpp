@@ -35,7 +35,7 @@ TEST_CASE_METHOD(fixture, "turns of many sessions, in several orders and across 
   for (int i = 0; i < sessions; i += 3)
     apply({{task_started{task(i, 1), 300, 11}}, {ended(key(i), task(i, 1), 301 + i, 12)}});
   for (int i = 0; i < sessions; ++i) {
-    auto image = r->load_session(key(i), 100);
+    auto image = r->load_session(key(i), {100});
     auto turns = i % 3 == 0 ? 2 : 1;
     REQUIRE(image.session);
     auto& v = image.session->view;
@@ -59,7 +59,7 @@ TEST_CASE_METHOD(fixture, "a session removed in the middle of a turn begins anew
   CHECK_FALSE(r->find_session(key));
   apply({{ended(key, "t1", 3, 3)}}); // too late: of nobody
   CHECK_FALSE(r->find_session(key));
-  auto image = r->load_session(key, 10);
+  auto image = r->load_session(key, {10});
   CHECK_FALSE(image.session);
   CHECK(image.first_free_seq == 102);
   apply({begun(key, "t2", 4, 200), {ended(key, "t1", 5, 5)}});

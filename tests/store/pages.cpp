@@ -57,9 +57,29 @@ TEST_CASE_METHOD(fixture, "messages are paged from the newest", "[store]") {
   CHECK(oldest->messages.size() == 2);
   CHECK(oldest->next_before.empty());
   CHECK(r->list_messages(key, 5, "msg_unknown")->messages.empty());
-  auto history = r->load_session(key, 3).history;
-  REQUIRE(history.size() == 3);
-  CHECK(history.front().id == "msg_a_t4");
+  auto image = r->load_session(key, {3}); // whole turns
+  REQUIRE(image.history.size() == 4);
+  CHECK(image.history.front().id == "msg_u_t4");
+  CHECK(image.older == 8);
+}
+
+TEST_CASE_METHOD(fixture, "of a long history no more is loaded than may be sent", "[store]") {
+  session_key key{"", "s"};
+  auto unanswered = ended(key, "t1", 40, 12, "", task_status::failed);
+  unanswered.end.message_id.clear();
+  apply({turn(key, "t0", 1, 1, std::string(100, 'a')),
+         {accepted(key, "t1", 20, 10, std::string(5000, 'q'))},
+         {unanswered},
+         turn(key, "t2", 50, 20, std::string(100, 'b')),
+         turn(key, "t3", 70, 30, std::string(100, 'c'))});
+  auto loaded = [&](std::size_t bytes) {
+    auto image = r->load_session(key, {.text_bytes = bytes});
+    return std::pair{image.history.size(), image.older};
+  };
+  using found = std::pair<std::size_t, std::int64_t>;
+  CHECK(loaded(0) == found{2, 5});
+  CHECK(loaded(150) == found{4, 3});
+  CHECK(loaded(250) == found{6, 0}); // what got no answer is not sent, and does not count
 }
 
 TEST_CASE_METHOD(fixture, "questions of open tasks are the newest messages", "[store]") {
@@ -94,12 +114,13 @@ TEST_CASE_METHOD(fixture, "questions of open tasks are the newest messages", "[s
   CHECK(seen == ids(*all));
   CHECK(ids(*r->list_messages(key, 10, "msg_u_t3")) == strings{"msg_u_t1", "msg_a_t1", "msg_u_t2"});
   // A turn that is run again needs its question, however short the history is to be.
-  auto image = r->load_session(key, 1);
+  auto image = r->load_session(key, {1});
   REQUIRE(image.open_tasks.size() == 3);
   CHECK(image.open_tasks[0].view.id == "t2");
   CHECK(image.open_tasks[2].view.id == "t4");
-  REQUIRE(image.history.size() == 3);
-  CHECK(image.history[0].id == "msg_u_t2");
+  REQUIRE(image.open_questions.size() == 3);
+  CHECK(image.open_questions[0].content == "second");
+  CHECK(image.history.size() == 2);
   CHECK(r->find_session(key)->view.active_task == "t2");
 
   // The cursor of a question that is answered meanwhile neither repeats nor misses.

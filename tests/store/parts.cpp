@@ -17,7 +17,7 @@ TEST_CASE_METHOD(fixture, "the parts of a message come back as they were", "[sto
          {task_started{"t1", 1001, 2}},
          {ended(pupil, "t1", 1002, 3)}});
   reopen();
-  auto image = r->load_session(pupil, 10);
+  auto image = r->load_session(pupil, {10});
   REQUIRE(image.history.size() == 2);
   CHECK(image.history[0].said.content == "Explain");
   auto same = image.history[0].said.extra == parts;
@@ -30,10 +30,11 @@ TEST_CASE_METHOD(fixture, "an unanswered question is found again with its images
   a.said.extra = R"([{"type":"image_url","image_url":{"url":"https://example.org/a.png"}}])";
   apply({{session_opened{pupil, 1000, "", ""}, a}});
   reopen();
-  auto image = r->load_session(pupil, 10);
+  auto image = r->load_session(pupil, {10});
   REQUIRE(image.open_tasks.size() == 1);
-  REQUIRE(image.history.size() == 1);
-  CHECK(image.history[0].said.extra == a.said.extra);
+  REQUIRE(image.open_questions.size() == 1);
+  CHECK(image.open_questions[0].extra == a.said.extra);
+  CHECK(image.history.empty());
 }
 
 TEST_CASE_METHOD(fixture, "images beyond a budget are not read, nor are those of a page",
@@ -57,15 +58,17 @@ TEST_CASE_METHOD(fixture, "images beyond a budget are not read, nor are those of
          {ask(4, 9000)}});
   auto read = [&](std::size_t images) {
     std::vector<std::size_t> out;
-    for (auto& m : r->load_session(pupil, 10, images).history)
+    auto image = r->load_session(pupil, {.image_bytes = images});
+    for (auto& m : image.history)
       if (m.said.who == role::user)
         out.push_back(m.said.extra.size());
+    out.push_back(image.open_questions.at(0).extra.size());
     return out;
   };
   CHECK(read(SIZE_MAX) == std::vector<std::size_t>{102, 5002, 302, 9002});
   CHECK(read(5000) == std::vector<std::size_t>{0, 0, 302, 9002}); // what is asked is whole
   CHECK(read(0) == std::vector<std::size_t>{0, 0, 0, 9002});
-  auto image = r->load_session(pupil, 10, 5000);
+  auto image = r->load_session(pupil, {.image_bytes = 5000});
   CHECK(image.history[0].said.content == "about t1\n\n[images left out]");
   CHECK(image.history[5].said.extra == R"({"tool_calls":[]})");
   auto page = r->list_messages(pupil, 10, "").value();

@@ -55,18 +55,18 @@ TEST_CASE_METHOD(fixture, "an expired session keeps its ended tasks", "[store]")
 }
 
 TEST_CASE_METHOD(fixture, "numbers of removed sessions are not used again", "[store]") {
-  CHECK(r->load_session(key, 1).first_free_seq == 1);
+  CHECK(r->load_session(key, {1}).first_free_seq == 1);
   apply({turn(key, "t1", 1, 1)});
-  CHECK(r->load_session(key, 1).session->lease == 101);
+  CHECK(r->load_session(key, {1}).session->lease == 101);
   apply({{session_removed{key, 2, false}}});
   reopen();
-  auto image = r->load_session(key, 1);
+  auto image = r->load_session(key, {1});
   CHECK_FALSE(image.session);
   CHECK(image.first_free_seq == 102);
   apply({turn(key, "t2", 3, 102)});
   CHECK(r->find_session(key)->first_seq == 102);
   apply({{session_removed{{"", "unknown"}, 4, false}}});
-  CHECK(r->load_session({"", "unknown"}, 1).first_free_seq == 102);
+  CHECK(r->load_session({"", "unknown"}, {1}).first_free_seq == 102);
 }
 
 TEST_CASE_METHOD(fixture, "deleting a name takes along what expired sessions of it left",
