@@ -1,5 +1,6 @@
 #include "actors/asio_scheduler.hpp"
 
+#include "actors/io_threads.hpp"
 #include "actors/wheel_clock.hpp"
 
 #include <boost/asio/defer.hpp>
@@ -14,7 +15,6 @@
 #include <chrono>
 #include <optional>
 #include <thread>
-#include <vector>
 
 namespace parlor {
 
@@ -30,8 +30,7 @@ public:
   void start() override {
     num_workers_ = threads_wanted_;
     guard_.emplace(io_.get_executor());
-    for (std::size_t i = 0; i < threads_wanted_; ++i)
-      threads_.emplace_back([this] { io_.run(); });
+    threads_.emplace(io_, threads_wanted_);
     abstract_coordinator::start();
   }
 
@@ -42,10 +41,7 @@ public:
     while (jobs_.load() > 0)
       std::this_thread::sleep_for(std::chrono::milliseconds{1});
     guard_.reset();
-    io_.stop();
-    for (auto& t : threads_)
-      t.join();
-    threads_.clear();
+    threads_.reset();
   }
 
   void enqueue(caf::resumable* job) override {
@@ -88,7 +84,7 @@ private:
   wheel_clock clock_;
   std::atomic<std::size_t> jobs_{0};
   std::optional<boost::asio::executor_work_guard<boost::asio::io_context::executor_type>> guard_;
-  std::vector<std::thread> threads_;
+  std::optional<io_threads> threads_;
 };
 
 } // namespace

@@ -2,8 +2,8 @@
 // CAF on the threads that run Asio: no thread switch between a socket and an actor
 // (docs/decisions/0002).
 //
-// The scheduler owns the threads that run the io_context: a thread that has ever spawned an actor
-// keeps CAF's logger alive, and the actor system waits for it when it ends.
+// The scheduler owns the threads that run the io_context (io_threads.hpp): a thread that has ever
+// spawned an actor keeps CAF's logger alive, and the actor system waits for it when it ends.
 
 #include <boost/asio/io_context.hpp>
 
@@ -13,8 +13,8 @@
 
 namespace parlor {
 
-/// The actor system made from `config` runs its actors on `threads` threads that it starts and that
-/// run `io`. `io` must outlive the system; nobody else runs it.
+/// The actor system made from `config` runs its actors on up to `threads` threads (io_threads.hpp),
+/// which it starts and which run `io`. `io` must outlive the system; nobody else runs it.
 void host_on(caf::actor_system_config& config, boost::asio::io_context& io, std::size_t threads);
 
 } // namespace parlor

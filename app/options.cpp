@@ -71,7 +71,7 @@ constexpr option table[] = {
    [](settings& s, text t) { s.server.idle_timeout = parse_duration(t); }},
   {"server.write_timeout", duration, "30s", "", "a client that takes no byte for this long is cut",
    [](settings& s, text t) { s.server.write_timeout = parse_duration(t); }},
-  {"server.threads", integer, "0", "", "threads for connections; 0 is one for each core",
+  {"server.threads", integer, "0", "", "threads for connections, as many as are needed up to this; 0 is one for each core",
    [](settings& s, text t) { s.server.threads = bounded<std::size_t>(t, 0, 1024); }},
   {"server.max_connections", integer, "10000", "", "connections at once; more wait in the kernel",
    [](settings& s, text t) { s.server.max_connections = bounded<std::size_t>(t, 1, million); }},
