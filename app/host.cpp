@@ -278,6 +278,7 @@ int serve(const settings& config) {
     serving.address = host;
     serving.port = port;
     serving.max_body = config.server.max_body;
+    serving.body_memory = std::max(config.server.body_memory, config.server.max_body);
     serving.header_timeout = config.server.header_timeout;
     serving.body_timeout = config.server.body_timeout;
     serving.idle_timeout = config.server.idle_timeout;

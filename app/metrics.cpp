@@ -115,6 +115,8 @@ void add_http(metrics_page& p, const http::server_stats& web) {
            number(web.requests_total));
   p.counts("parlor_http_refused_total", "Requests refused before a handler saw them.",
            number(web.refused_total));
+  p.gauge("parlor_http_body_bytes", "Of bodies and messages that are not answered yet.",
+          number(web.body_bytes));
   p.counts("parlor_http_sent_bytes_total", "Bytes that clients' sockets took.",
            number(web.bytes_sent));
   p.gauge("http_server_active_requests", "Requests under way, streams too.",

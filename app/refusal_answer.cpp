@@ -55,7 +55,7 @@ bool api::add_cors(const http::request& request, std::vector<http::header>& head
 http::response api::refused(errc code, const http::request& seen) const {
   std::vector<http::header> headers;
   add_cors(seen, headers);
-  auto again = code == errc::too_many_connections ? 5U : 0U; // seconds
+  auto again = code == errc::too_many_connections ? 5U : code == errc::saturated ? 1U : 0U; // s
   return refusal_answer({code, {}, {}, again}, seen, pick_language(seen.get("Accept-Language")),
                         std::move(headers));
 }

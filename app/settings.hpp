@@ -54,6 +54,7 @@ struct settings {
     std::string public_url; // as others reach it; empty = as it listens
     std::vector<std::string> cors_origins;
     std::uint64_t max_body = 0;
+    std::uint64_t body_memory = 0;
     std::chrono::milliseconds header_timeout{};
     std::chrono::milliseconds body_timeout{};
     std::chrono::milliseconds idle_timeout{};

@@ -104,6 +104,7 @@ void connection::close() {
     backlog_.clear();
   }
   sending_.clear();
+  body_room_.give_back();
   tell(signal::gone);
   watcher_ = nullptr;
 }

@@ -92,6 +92,7 @@ private:
   std::size_t offset_ = 0;     // into the first of what is to be written
   std::string_view tail_;      // after the pieces
   std::function<void(signal)> watcher_;
+  byte_room::part body_room_{server_->bodies}; // of the body that comes or is not answered yet
   request_timer timer_;
 
   // -- any thread --

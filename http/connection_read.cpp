@@ -147,6 +147,8 @@ void connection::begin(std::size_t head_length) {
   auto length = p.content_length();
   if (length && *length > server_->options.max_body)
     return fail(errc::body_too_large);
+  if (length && !server_->bodies.fits(*length)) // before it is sent in vain
+    return fail(errc::saturated);
   if (auto expect = r.get("Expect"); !expect.empty()) {
     if (!beast::iequals({expect.data(), expect.size()}, "100-continue"))
       return fail(errc::expectation_failed);
@@ -175,6 +177,8 @@ void connection::parse_body() {
     if (e)
       return fail(errc::bad_framing);
   }
+  if (!body_room_.resize(p.get().body().size()))
+    return fail(errc::saturated);
   if (p.is_done())
     return dispatch();
   if (in_.size() > read_size)

@@ -29,6 +29,7 @@ void connection::respond(response r, std::uint64_t turn) {
   if (closed_ || turn != turn_ || answered_ || phase_ != phase::handling)
     return;
   answered_ = true;
+  body_room_.give_back();
   timer_.answered(r.status);
   auto text = head_text(r, {false, false, keep_alive_, request_id_});
   if (!head_only_ && has_body(r.status))
@@ -46,6 +47,7 @@ void connection::open(response head, std::string keepalive, std::uint64_t turn) 
   if (closed_ || turn != turn_ || answered_ || phase_ != phase::handling)
     return;
   answered_ = true;
+  body_room_.give_back();
   keep_alive_ = keep_alive_ && http11_; // an older peer sees the end of the connection only
   chunked_ = http11_;
   timer_.answered(head.status);

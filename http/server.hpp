@@ -26,6 +26,9 @@ struct server_options {
   std::size_t max_header = 16 * 1024; // request line and headers, bytes
   std::size_t max_target = 8 * 1024;
   std::uint64_t max_body = 25 * 1024 * 1024;
+  // Of bodies and of messages of WebSockets, all together, that are not answered yet. Who sends
+  // more is told to come again.
+  std::uint64_t body_memory = 256 * 1024 * 1024;
   std::chrono::milliseconds header_timeout{10'000}; // for all of them, however slowly they drip
   // A body has this long, and longer the more of it has come; the whole of it is late after
   // body_timeout + its size / body_rate.
@@ -51,6 +54,7 @@ struct server_stats {
   std::atomic<std::uint64_t> requests_total{0}; // that passed the gate
   std::atomic<std::uint64_t> refused_total{0};  // that did not
   std::atomic<std::uint64_t> bytes_sent{0};
+  std::atomic<std::uint64_t> body_bytes{0};    // held, of body_memory
   std::atomic<std::uint64_t> stalled_total{0}; // cut, for they took no byte for write_timeout
   request_stats requests;
 };

@@ -3,6 +3,7 @@
 //
 // Owner: the server and every connection; outlives the server object. Thread: as the members say.
 
+#include "http/byte_room.hpp"
 #include "http/server.hpp"
 #include "http/websocket.hpp"
 
@@ -74,6 +75,7 @@ struct server::shared {
   handler handle;
   failure_body failure;
   server_stats stats;
+  byte_room bodies{options.body_memory, stats.body_bytes};
   tcp::acceptor acceptor;
   tcp::endpoint peer;              // of who is being accepted
   boost::asio::steady_timer pause; // of accepting

@@ -24,7 +24,8 @@ enum class close_code : std::uint16_t {
   policy = 1008,
   too_big = 1009,
   internal = 1011,
-  restart = 1012, // the client should come back
+  restart = 1012,   // the client should come back
+  saturated = 1013, // the same, but not at once
 };
 
 struct websocket_options {

@@ -40,6 +40,7 @@ public:
   heard take(std::span<char>& bytes);
 
   std::string take_text();
+  std::size_t text_bytes() const noexcept { return text_.size(); }
   std::string_view control() const noexcept { return {control_.data(), control_size_}; }
   close_code goodbye() const noexcept { return code_; }
   close_code why() const noexcept { return code_; }

@@ -92,7 +92,7 @@ bool websocket_stream::hear(char* bytes, std::size_t n) {
   heard_ = clock::now();
   if (!in_)
     in_ = std::make_unique<incoming>(frame_reader::rules{options_->max_message, window_bits_ != 0},
-                                     heard_ + options_->message_timeout);
+                                     heard_ + options_->message_timeout, server_->bodies);
   in_->due += std::chrono::microseconds{n * 1'000'000 / bytes_per_second};
   for (std::span<char> rest{bytes, n}; !rest.empty();) {
     switch (in_->frames.take(rest)) {
@@ -103,6 +103,9 @@ bool websocket_stream::hear(char* bytes, std::size_t n) {
       hear_ping(in_->frames.control());
       break;
     case heard::text: {
+      if (!in_->room.resize(in_->frames.text_bytes()))
+        return no_room();
+      auto room = std::move(in_->room);
       auto text = in_->frames.take_text();
       in_->due = heard_ + options_->message_timeout; // of the next
       if (phase_ != phase::open)
@@ -110,7 +113,7 @@ bool websocket_stream::hear(char* bytes, std::size_t n) {
       in_->rest.assign(rest.data(), rest.size());
       if (in_->rest.empty())
         in_.reset();
-      deliver(std::move(text));
+      deliver(std::move(text), std::move(room));
       return false;
     }
     case heard::close:
@@ -122,15 +125,27 @@ bool websocket_stream::hear(char* bytes, std::size_t n) {
       return false;
     }
   }
+  if (!in_->room.resize(in_->frames.text_bytes()))
+    return no_room();
   if (in_->frames.at_rest())
     in_.reset();
   return true;
 }
 
-void websocket_stream::deliver(std::string text) {
+/// As hear(): false.
+bool websocket_stream::no_room() {
+  fail(close_code::saturated, "too much is going on");
+  answered_ = true; // what follows is the rest of it
+  in_.reset();
+  return false;
+}
+
+void websocket_stream::deliver(std::string text, byte_room::part room) {
   held_ = paused_ = true;
-  auto let_go = [me = shared_from_this()](const std::string* done) {
+  auto held = std::make_shared<byte_room::part>(std::move(room));
+  auto let_go = [me = shared_from_this(), held](const std::string* done) {
     delete done;
+    held->give_back();
     boost::asio::post(me->strand_, [me] {
       me->held_ = false;
       me->read();

@@ -61,7 +61,8 @@ private:
   void read();
   void readable();
   bool hear(char* bytes, std::size_t n);
-  void deliver(std::string text);
+  bool no_room();
+  void deliver(std::string text, byte_room::part room);
   void hear_ping(std::string_view payload);
   void hear_close(close_code code);
   bool behind() const;

@@ -17,6 +17,9 @@ namespace {
 // messages yet: this and the number of its acceptance. Rows are below it.
 constexpr std::uint64_t open_base = 500'000'000'000'000'000;
 
+/// So that a page of long messages costs no more memory than one of short ones.
+constexpr std::size_t page_bytes = 4 * 1024 * 1024;
+
 /// Without its `extra`, which may be as long as a few photos.
 history_message read_message(const sqlite::rows& r) {
   return {r.text(0),
@@ -78,12 +81,14 @@ message_page sqlite_reader::messages(const session_row& s, std::size_t limit, pl
   message_page out;
   std::string oldest;
   auto more = false;
+  std::size_t bytes = 0;
   auto add = [&](const sqlite::rows& r, std::uint64_t cursor) {
-    if (out.messages.size() == limit) {
+    if (out.messages.size() == limit || bytes > page_bytes) {
       more = true;
       return false;
     }
     out.messages.push_back(read_message(r));
+    bytes += out.messages.back().said.content.size();
     oldest = std::to_string(cursor);
     return true;
   };
@@ -124,18 +129,20 @@ void sqlite_reader::load_turns(const session_row& s, const history_limits& limit
   std::optional<history_message> answer;
   std::size_t text_bytes = 0;
   into.older = s.message_count - s.open_tasks;
-  for (auto id = s.last_message; id != 0;) {
+  auto rows = limits.messages; // those that are not wanted count as well
+  for (auto id = s.last_message; id != 0 && (rows > 0 || answer);) {
     auto r = db_.query("SELECT msg_id, role, content, task, at, partial, prev FROM message WHERE "
                        "id = ? AND session = ?",
                        id, s.number);
     if (!r.next())
       break;
     --into.older;
-    auto m = read_message(r);
+    rows -= rows > 0;
     auto row = std::exchange(id, r.integer(6));
-    auto asks = m.said.who == role::user;
+    auto asks = static_cast<role>(r.integer(1)) == role::user;
     if (asks && !answer) // it had no answer: nobody is asked with it again
       continue;
+    auto m = read_message(r);
     sqlite::part_reader extra{db_.raw(), "message", "extra", row};
     if (extra.read(0, 1) == "[" && !room.fits(extra.size()))
       m.said = without_images(m.said);
@@ -150,7 +157,7 @@ void sqlite_reader::load_turns(const session_row& s, const history_limits& limit
       turns.push_back(std::move(*part));
     }
     answer.reset();
-    if (turns.size() >= limits.messages || text_bytes > limits.text_bytes)
+    if (text_bytes > limits.text_bytes)
       break;
   }
   std::reverse(turns.begin(), turns.end());

@@ -144,7 +144,7 @@ struct stored_session {
 
 /// How much of a history is loaded: whole turns, the newest first, until one of these is reached.
 struct history_limits {
-  std::size_t messages = 1000;
+  std::size_t messages = 1000; // looked at
   std::size_t text_bytes = SIZE_MAX;
   std::size_t image_bytes = SIZE_MAX; // beyond this images are left out (protocol/window.hpp)
 };

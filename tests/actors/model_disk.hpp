@@ -64,7 +64,7 @@ struct model_disk {
     }
     std::size_t bytes = 0;
     auto left = ended.size();
-    while (left > 0 && image.history.size() < limits.messages && bytes <= limits.text_bytes) {
+    while (left > 0 && ended.size() - left < limits.messages && bytes <= limits.text_bytes) {
       auto& newest = ended[--left];
       if (newest.said.who == role::user) // it had no answer
         continue;

@@ -160,3 +160,47 @@ TEST_CASE("H10 nor does a large length buy time for a body that does not come") 
   CHECK(clock_type::now() - from < 5s);
   CHECK(c.text().substr(0, 12) == "HTTP/1.1 408");
 }
+
+TEST_CASE("H10 all bodies together have only so much room") {
+  auto o = patient();
+  o.body_memory = 300'000;
+  served s{o};
+  auto held = [&] { return s.server().stats().body_bytes.load(); };
+  auto post = [](std::string_view fields) {
+    return "POST / HTTP/1.1\r\nHost: a\r\n" + std::string{fields} + "\r\n\r\n";
+  };
+  raw_client slow{s.port()};
+  slow.send(post("Content-Length: 250000") + std::string(200'000, 'x'));
+  REQUIRE(eventually([&] { return held() == 200'000; }));
+  // It is refused before it is sent, or as soon as there is too much of it.
+  for (auto& bytes :
+       {post("Content-Length: 250000"),
+        post("Transfer-Encoding: chunked") + "249F0\r\n" + std::string(150'000, 'x')}) {
+    raw_client c{s.port()};
+    c.send(bytes);
+    CHECK(c.until_end() == ending::closed);
+    CHECK(c.text().substr(0, 12) == "HTTP/1.1 429");
+    CHECK(c.text().find("saturated") != std::string::npos);
+  }
+  raw_client small{s.port()}; // goes on
+  small.send(post("Content-Length: 1000") + std::string(1000, 'x'));
+  auto v = s.next();
+  CHECK(held() == 201'000);
+  v.exchange->respond(plain("small"));
+  REQUIRE(small.until("small"));
+  CHECK(held() == 200'000);
+
+  slow.send(std::string(50'000, 'x'));
+  v = s.next();
+  CHECK(v.request.body.size() == 250'000);
+  CHECK(held() == 250'000); // until it is answered
+  v.exchange->open(plain(""), ":\n");
+  REQUIRE(slow.until("\r\n\r\n"));
+  CHECK(held() == 0);
+  {
+    raw_client leaves{s.port()};
+    leaves.send(post("Content-Length: 250000") + std::string(200'000, 'x'));
+    REQUIRE(eventually([&] { return held() == 200'000; }));
+  }
+  CHECK(eventually([&] { return held() == 0; }));
+}

@@ -382,3 +382,28 @@ TEST_CASE("W4 many come and go, compressed, and none is left") {
     CHECK(s.server().stats().websockets_open == 0);
   }
 }
+
+TEST_CASE("messages of all WebSockets together have only so much room") {
+  auto o = patient();
+  o.body_memory = 300'000;
+  served s{o};
+  auto held = [&] { return s.server().stats().body_bytes.load(); };
+  http::websocket_options large;
+  large.max_message = 1'000'000;
+  linked slow{s, large}, late{s, large}, small{s, large};
+  slow.peer.tell(op::text, std::string(200'000, 'x'), {.fin = false});
+  REQUIRE(eventually([&] { return held() == 200'000; }));
+  std::string reason;
+  late.peer.say(std::string(200'000, 'x'));
+  CHECK(late.peer.close_code(&reason) == 1013);
+  CHECK(reason == "too much is going on");
+  small.peer.say("hello");
+  CHECK(small.in.next() == "hello");
+  slow.peer.tell(op::more, "x");
+  CHECK(slow.in.next().size() == 200'001);
+  CHECK(eventually([&] { return held() == 0; }));
+  slow.peer.tell(op::text, std::string(200'000, 'x'), {.fin = false});
+  REQUIRE(eventually([&] { return held() == 200'000; }));
+  slow.ours->abort();
+  CHECK(eventually([&] { return held() == 0; }));
+}

@@ -63,6 +63,20 @@ TEST_CASE_METHOD(fixture, "messages are paged from the newest", "[store]") {
   CHECK(image.older == 8);
 }
 
+TEST_CASE_METHOD(fixture, "a page of long messages ends early", "[store]") {
+  session_key key{"", "s"};
+  for (std::uint64_t i = 0; i < 5; ++i)
+    apply({turn(key, "t" + std::to_string(i), 1, i * 10 + 1, std::string(3'000'000, 'x'))});
+  std::vector<std::size_t> sizes;
+  std::string before;
+  do {
+    auto page = r->list_messages(key, 1000, before);
+    sizes.push_back(page->messages.size());
+    before = page->next_before;
+  } while (!before.empty());
+  CHECK(sizes == std::vector<std::size_t>{4, 4, 2}); // two questions and their answers
+}
+
 TEST_CASE_METHOD(fixture, "of a long history no more is loaded than may be sent", "[store]") {
   session_key key{"", "s"};
   auto unanswered = ended(key, "t1", 40, 12, "", task_status::failed);
