@@ -109,11 +109,13 @@ void io_threads::help(pthread_t before) {
     io_.run();
     return;
   }
-  while (!io_.stopped())
+  while (!io_.stopped()) {
     if (of_it.wait())
       io_.run_for(stint); // there is enough for both
-    else
-      io_.poll(); // it may be in something long, with others waiting
+    // It may be in something long, with others waiting. And what our own last handler has deferred
+    // must be done before we go: Asio wakes nobody for it, and the others may be asleep.
+    io_.poll();
+  }
 }
 
 } // namespace parlor

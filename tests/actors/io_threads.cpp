@@ -2,6 +2,7 @@
 
 #include "support/catch.hpp"
 
+#include <boost/asio/defer.hpp>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/post.hpp>
 
@@ -9,6 +10,7 @@
 #include <chrono>
 #include <future>
 #include <map>
+#include <random>
 
 using namespace std::chrono_literals;
 using parlor::io_threads;
@@ -80,6 +82,38 @@ TEST_CASE("what comes alone is done by one thread") {
   for (auto& [thread, count] : done)
     most = std::max(most, count);
   REQUIRE(most > 900); // another one looks around now and then
+}
+
+TEST_CASE("a thread that goes leaves nothing behind that nobody is woken for") {
+  // What a handler defers wakes no other thread, as its own is expected to go on with it.
+  running r{2};
+  struct chain {
+    boost::asio::io_context& io;
+    int left;
+    std::promise<void> ended;
+    void step() {
+      auto until = std::chrono::steady_clock::now() + 20us;
+      while (std::chrono::steady_clock::now() < until)
+        ;
+      if (--left > 0)
+        boost::asio::defer(io, [this] { step(); });
+      else
+        ended.set_value();
+    }
+  };
+  std::minstd_rand dice; // the same each time
+  for (int i = 0; i < 100; ++i) {
+    chain one{r.io, static_cast<int>(dice() % 600) + 300, {}};
+    chain other{r.io, static_cast<int>(dice() % 600) + 300, {}};
+    for (auto* c : {&one, &other})
+      boost::asio::post(r.io, [c] { c->step(); });
+    for (auto* c : {&one, &other}) {
+      auto done = c->ended.get_future().wait_for(20s) == std::future_status::ready;
+      if (!done) // the chains must not be gone before what is left of them
+        r.io.stop();
+      REQUIRE(done);
+    }
+  }
 }
 
 TEST_CASE("threads that were never needed end at once, as those that work do") {
