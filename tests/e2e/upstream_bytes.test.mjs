@@ -187,8 +187,8 @@ test('U8 an answer without end is cut', async () => {
   const r = await parlor.post('/api/chat', { message: 'hi', model: 'too-much', conversation_id: 'endless' });
   assert.deepEqual([r.status, (await r.json()).code, asked.get('too-much')], [502, 'upstream_too_large', 1]);
   const { messages } = await (await fetch(`${parlor.url}/api/sessions/endless/messages`)).json();
-  assert.equal(messages[1].partial, true);
-  assert.ok(messages[1].content.length > 1 << 20 && messages[1].content.length <= 64 << 20);
+  assert.equal(messages.at(-1).partial, true);
+  assert.ok(messages.at(-1).content.length > 1 << 20 && messages.at(-1).content.length <= 64 << 20);
 });
 
 test('U10 a connection that was closed between two turns is not an error', async () => {
