@@ -95,7 +95,10 @@ bool websocket_stream::hear(char* bytes, std::size_t n) {
                                      heard_ + options_->message_timeout, server_->bodies);
   in_->due += std::chrono::microseconds{n * 1'000'000 / bytes_per_second};
   for (std::span<char> rest{bytes, n}; !rest.empty();) {
-    switch (in_->frames.take(rest)) {
+    auto what = in_->frames.take(rest);
+    if (!in_->room.resize(in_->frames.text_bytes()))
+      return no_room();
+    switch (what) {
     case heard::nothing:
     case heard::pong:
       break;
@@ -103,8 +106,6 @@ bool websocket_stream::hear(char* bytes, std::size_t n) {
       hear_ping(in_->frames.control());
       break;
     case heard::text: {
-      if (!in_->room.resize(in_->frames.text_bytes()))
-        return no_room();
       auto room = std::move(in_->room);
       auto text = in_->frames.take_text();
       in_->due = heard_ + options_->message_timeout; // of the next
@@ -125,8 +126,6 @@ bool websocket_stream::hear(char* bytes, std::size_t n) {
       return false;
     }
   }
-  if (!in_->room.resize(in_->frames.text_bytes()))
-    return no_room();
   if (in_->frames.at_rest())
     in_.reset();
   return true;
