@@ -27,8 +27,7 @@ conversation::conversation(session_key key, session_limits limits, store::sessio
     older_ = image.older;
     for (auto& m : image.history)
       history_.push_back(std::move(m.said));
-    for (std::size_t i = 0; i < image.open_tasks.size(); ++i)
-      left_open_.push_back({std::move(image.open_tasks[i]), std::move(image.open_questions[i])});
+    left_open_ = std::move(image.open_tasks);
   } else {
     first_seq_ = next_seq_ = image.first_free_seq;
     lease_ = durable_lease_ = first_seq_ - 1;
@@ -66,13 +65,13 @@ void conversation::remember(message asked, message answer) {
 
 effects conversation::resume(std::int64_t now) {
   effects out;
-  for (auto& [t, said] : std::exchange(left_open_, {})) {
+  for (auto& t : std::exchange(left_open_, {})) {
     turn_state turn;
     turn.request.session = key_;
     turn.request.task_id = t.view.id;
     turn.request.message_id = t.message_id;
     turn.request.settings = t.settings;
-    turn.request.said = std::move(said);
+    turn.request.said = std::move(t.said);
     turn.request.kind = t.kind;
     turn.request.ref = t.ref;
     turn.request.wants_text_done = t.wants_text_done;

@@ -230,10 +230,6 @@ private:
     };
     std::optional<ending> over; // to be concluded
   };
-  struct open_task { // of a dead server
-    store::stored_task stored;
-    message said;
-  };
   struct pending_event {
     event_ptr what;
     std::uint64_t gate; // told once this ticket is durable; 0: at once
@@ -295,9 +291,9 @@ private:
   std::int64_t total_tokens_ = 0;
   std::int64_t question_count_ = 0;
   std::string system_prompt_;
-  std::vector<message> history_; // answered turns, as far back as a window may reach
-  std::int64_t older_ = 0;       // messages before these
-  std::vector<open_task> left_open_;
+  std::vector<message> history_;            // answered turns, as far back as a window may reach
+  std::int64_t older_ = 0;                  // messages before these
+  std::vector<store::open_task> left_open_; // of a dead server, until resume()
 
   std::uint64_t first_seq_ = 1;
   std::uint64_t next_seq_ = 1;

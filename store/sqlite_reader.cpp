@@ -185,16 +185,15 @@ void sqlite_reader::load_open(const session_row& s, session_image& into) {
       continue;
     --left;
     complete_view(t->task);
-    into.open_tasks.push_back(std::move(t->task));
     // A turn that is run again needs what was said, however long the history is.
     auto r = db_.query("SELECT role, said FROM open_task WHERE id = ?", row);
     r.next();
     sqlite::part_reader extra{db_.raw(), "open_task", "extra", row};
-    into.open_questions.push_back({static_cast<role>(r.integer(0)), r.text(1), {}});
-    into.open_questions.back().extra = extra.read(0, SIZE_MAX);
+    into.open_tasks.push_back(
+        {std::move(t->task),
+         {static_cast<role>(r.integer(0)), r.text(1), extra.read(0, SIZE_MAX)}});
   }
   std::reverse(into.open_tasks.begin(), into.open_tasks.end());
-  std::reverse(into.open_questions.begin(), into.open_questions.end());
 }
 
 std::optional<stored_task> sqlite_reader::find_task(const std::string& tenant,

@@ -149,6 +149,11 @@ struct history_limits {
   std::size_t image_bytes = SIZE_MAX; // beyond this images are left out (protocol/window.hpp)
 };
 
+/// A task that has not ended, with what was said to begin it.
+struct open_task : stored_task {
+  message said;
+};
+
 /// What a session actor needs to begin: either it exists, or where its numbers may start.
 struct session_image {
   std::optional<stored_session> session;
@@ -156,8 +161,7 @@ struct session_image {
       1; // for a new one: above every number a removed session may have used
   std::vector<history_message> history; // answered turns, oldest first
   std::int64_t older = 0;               // messages of ended turns before these
-  std::vector<stored_task> open_tasks;  // not ended, in order of arrival
-  std::vector<message> open_questions;  // what was said with each of them
+  std::vector<open_task> open_tasks;    // in order of arrival
 };
 
 struct session_page {

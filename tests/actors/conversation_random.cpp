@@ -328,7 +328,7 @@ TEST_CASE("the real store says what the model of it says") {
   REQUIRE(model.open_tasks.size() == stored.open_tasks.size());
   for (std::size_t i = 0; i < model.open_tasks.size(); ++i) {
     REQUIRE(model.open_tasks[i].view.id == stored.open_tasks[i].view.id);
-    REQUIRE(model.open_questions[i].content == stored.open_questions[i].content);
+    REQUIRE(model.open_tasks[i].said.content == stored.open_tasks[i].said.content);
     REQUIRE(model.open_tasks[i].view.attempt == stored.open_tasks[i].view.attempt);
     REQUIRE(model.open_tasks[i].view.text == stored.open_tasks[i].view.text);
     REQUIRE(model.open_tasks[i].log == stored.open_tasks[i].log);

@@ -52,14 +52,14 @@ struct model_disk {
     image.session = i->second.row;
     for (auto& [name, t] : tasks)
       if (t.key == key && t.ended_seq == 0)
-        image.open_tasks.push_back(whole(t));
+        image.open_tasks.push_back({whole(t), {}});
     std::sort(image.open_tasks.begin(), image.open_tasks.end(),
               [](auto& a, auto& b) { return a.accepted_seq < b.accepted_seq; });
     auto ended = i->second.history; // and the open questions behind it
     for (auto& t : image.open_tasks) {
       auto asked =
           std::find_if(ended.begin(), ended.end(), [&](auto& m) { return m.id == t.message_id; });
-      image.open_questions.push_back(asked->said);
+      t.said = asked->said;
       ended.erase(asked);
     }
     std::size_t bytes = 0;

@@ -23,7 +23,7 @@ TEST_CASE_METHOD(fixture, "an open task is found behind a later one that is old"
   auto image = r->load_session(key, {10});
   REQUIRE(image.open_tasks.size() == 1);
   CHECK(image.open_tasks[0].view.id == name(1000));
-  CHECK(image.open_questions.at(0).content == "still asked");
+  CHECK(image.open_tasks.at(0).said.content == "still asked");
   CHECK(r->find_session(key)->view.active_task == name(1000));
   CHECK(tasks_after(*r, key, 0).front() == name(1000));
   apply({{ended(key, name(1000), 60'000, 5)}});

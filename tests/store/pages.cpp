@@ -132,8 +132,7 @@ TEST_CASE_METHOD(fixture, "questions of open tasks are the newest messages", "[s
   REQUIRE(image.open_tasks.size() == 3);
   CHECK(image.open_tasks[0].view.id == "t2");
   CHECK(image.open_tasks[2].view.id == "t4");
-  REQUIRE(image.open_questions.size() == 3);
-  CHECK(image.open_questions[0].content == "second");
+  CHECK(image.open_tasks[0].said.content == "second");
   CHECK(image.history.size() == 2);
   CHECK(r->find_session(key)->view.active_task == "t2");
 
