@@ -49,10 +49,7 @@ task_header_ptr conversation::make_header(const turn_request& r, std::int64_t at
 }
 
 answer_effect conversation::refuse(std::uint64_t promise, errc code) {
-  answer_effect a{promise, {code, {}, {}, 0}, {}, {}, 0, false};
-  if (code == errc::too_many_turns || code == errc::store_full || code == errc::saturated)
-    a.why.retry_after_s = 1;
-  return a;
+  return {promise, {code}, {}, {}, 0, false};
 }
 
 void conversation::remember(message asked, message answer) {
@@ -217,8 +214,7 @@ bool conversation::repeated(const turn_request& turn, std::uint64_t promise, eff
   else if (auto* note = waiting_for(waiting_record::kind::accept, first->task_id))
     note->promises.push_back(promise);
   else
-    out.push_back(
-        answer_effect{promise, {errc::none, {}, {}, 0}, first->task_id, key_.id, 0, true});
+    out.push_back(answer_effect{promise, {errc::none}, first->task_id, key_.id, 0, true});
   return true;
 }
 

@@ -100,14 +100,14 @@ effects conversation::durable(std::uint64_t ticket, const store::group_result& r
       for (auto& e : out)
         if (auto* a = std::get_if<answer_effect>(&e);
             a != nullptr && std::find(askers.begin(), askers.end(), a->promise) != askers.end())
-          *a = {a->promise, {errc::none, {}, {}, 0}, result.task, result.session, 0, true};
+          *a = {a->promise, {errc::none}, result.task, result.session, 0, true};
     return out;
   }
   auto note = std::move(i->second);
   waiting_.erase(i);
   durable_lease_ = note.settled != 0 ? note.settled : std::max(durable_lease_, note.lease);
   auto yes = [&](std::uint64_t promise, bool replayed = false) {
-    return answer_effect{promise, {errc::none, {}, {}, 0}, note.task, key_.id, 0, replayed};
+    return answer_effect{promise, {errc::none}, note.task, key_.id, 0, replayed};
   };
   switch (note.what) {
   case waiting_record::kind::accept:
@@ -172,7 +172,7 @@ effects conversation::durable(std::uint64_t ticket, const store::group_result& r
 void conversation::accepted(const waiting_record& note, std::uint64_t ticket, effects& out,
                             std::int64_t now) {
   exists_ = true; // also if the turn that was to open it has been refused
-  answer_effect a{note.promise, {errc::none, {}, {}, 0}, note.task, key_.id, 0, false};
+  answer_effect a{note.promise, {errc::none}, note.task, key_.id, 0, false};
   auto queued = std::find_if(queue_.begin(), queue_.end(),
                              [&](const turn_state& t) { return t.request.task_id == note.task; });
   if (queued != queue_.end())

@@ -30,7 +30,7 @@ bool edge_state::has_room(const visit& v, const session_key& key) {
   auto all = static_cast<std::size_t>(std::max<std::int64_t>(0, stats_of_edges().watchers));
   if (all < options.max_streams && options.counts->of(key) < options.max_session_streams)
     return true;
-  refuse(v, {errc::too_many_streams, {}, {}, 5});
+  refuse(v, {errc::too_many_streams});
   return false;
 }
 
@@ -86,7 +86,7 @@ void edge_state::serve(const visit_ptr& v) {
 
 void edge_state::submit(const visit_ptr& v) {
   if (options.draining())
-    return refuse(*v, {errc::draining, {}, {}, 5});
+    return refuse(*v, {errc::draining});
   auto watched = v->what != visit::kind::generate;
   auto a = std::make_shared<session_ask>();
   a->what = session_ask::kind::submit;

@@ -19,14 +19,19 @@ void respond_json(const visit& v, unsigned status, std::string body,
   v.exchange->respond(std::move(r));
 }
 
+http::response begin_refusal(errc code, std::vector<http::header> headers) {
+  count_refusal(code);
+  http::response r;
+  r.status = static_cast<unsigned>(describe(code).http_status);
+  r.headers = std::move(headers);
+  if (auto s = retry_after_s(code); s != 0)
+    r.headers.push_back({"Retry-After", std::to_string(s)});
+  return r;
+}
+
 void respond_refusal(const visit& v, const refusal& why) {
   using kind = visit::kind;
-  count_refusal(why.code);
-  http::response r;
-  r.status = static_cast<unsigned>(describe(why.code).http_status);
-  r.headers = v.headers;
-  if (why.retry_after_s > 0)
-    r.headers.push_back({"Retry-After", std::to_string(why.retry_after_s)});
+  auto r = begin_refusal(why.code, v.headers);
   if (v.what == kind::generate || v.what == kind::generate_poll ||
       v.what == kind::generate_cancel ||
       (v.shape != nullptr && v.shape->greet == generate_async::greet)) {

@@ -8,6 +8,8 @@ namespace parlor {
 
 void respond_json(const visit& v, unsigned status, std::string body,
                   std::vector<http::header> more = {});
+/// Status, `headers` and `Retry-After`; the body is left to the dialect. Counts it.
+http::response begin_refusal(errc code, std::vector<http::header> headers);
 /// In the shape of the visit's dialect: generate-async has its own, everything else is a problem
 /// document.
 void respond_refusal(const visit& v, const refusal& why);

@@ -143,7 +143,7 @@ void edge_state::answer_json(watcher& w, const event& last) {
     auto code = last.end ? last.end->error
                          : (last.kind == event_kind::session_expired ? errc::session_expired
                                                                      : errc::session_deleted);
-    refusal why{code, {}, {}, describe(code).retryable ? 1 : 0};
+    refusal why{code};
     if (v.turn.kind == task_kind::pipeline && last.end)
       why.detail = pipeline_stream::failure_text(*last.end, v.lang);
     refuse(v, why);

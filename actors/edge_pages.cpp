@@ -29,7 +29,7 @@ void edge_state::page(const visit_ptr& v) {
     if (v->what == visit::kind::health)
       respond_json(*v, 503, chat_sessions::health_json(false, 0, "the store cannot be read"));
     else
-      respond_refusal(*v, {errc::store_failed, {}, {}, 1});
+      respond_refusal(*v, {errc::store_failed});
   };
   parlor::ask(
       self, options.archive, std::chrono::seconds{30}, store_query_ptr{std::move(query)},
@@ -38,7 +38,7 @@ void edge_state::page(const visit_ptr& v) {
         if (body == nullptr)
           failed();
         else if (body->empty())
-          respond_refusal(*v, {errc::session_not_found, {}, {}, 0});
+          respond_refusal(*v, {errc::session_not_found});
         else
           respond_json(*v, 200, *body);
       },

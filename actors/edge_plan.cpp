@@ -17,7 +17,7 @@ namespace parlor {
 /// A page may come before anybody has used its session: then the session begins.
 void edge_state::plan_register(const visit_ptr& v) {
   if (options.draining())
-    return refuse(*v, {errc::draining, {}, {}, 5});
+    return refuse(*v, {errc::draining});
   if (!has_room(*v, v->key)) // before it begins
     return;
   auto a = std::make_shared<session_ask>();
@@ -80,7 +80,7 @@ void edge_state::age() {
 
 void edge_state::plan_start(const visit_ptr& v) {
   if (options.draining())
-    return refuse(*v, {errc::draining, {}, {}, 5});
+    return refuse(*v, {errc::draining});
   auto a = std::make_shared<session_ask>();
   a->what = session_ask::kind::submit;
   a->key = v->key;

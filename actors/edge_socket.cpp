@@ -15,7 +15,7 @@ namespace parlor {
 
 void edge_state::open_socket(const visit_ptr& v) {
   if (options.draining())
-    return refuse(*v, {errc::draining, {}, {}, 5});
+    return refuse(*v, {errc::draining});
   if (!has_room(*v, v->key))
     return;
   auto wire = options.sockets.wire;

@@ -23,7 +23,7 @@ void edge_state::handle(watcher& w, socket_message& m) {
     return complain(w, bad->why, bad->request_id);
   if (auto* r = std::get_if<learning_ws::resume>(m.what.get())) {
     if (s.unborn)
-      return complain(w, {errc::session_not_found, {}, {}, 0}, {});
+      return complain(w, {errc::session_not_found}, {});
     s.at = socket_state::phase::going;
     s.rewind_to = r->last_seq;
     w.live = false;
@@ -45,7 +45,7 @@ void edge_state::complain(watcher& w, const refusal& why, std::string_view reque
 void edge_state::question(watcher& w, learning_ws::question& q, http::chunk held) {
   auto& s = *w.socket;
   auto refused = [&](errc code, std::string field = {}, std::string detail = {}) {
-    complain(w, {code, std::move(field), std::move(detail), 0}, q.request_id);
+    complain(w, {code, std::move(field), std::move(detail)}, q.request_id);
   };
   if (options.draining())
     return refused(errc::draining);
@@ -95,15 +95,13 @@ void edge_state::question(watcher& w, learning_ws::question& q, http::chunk held
   parlor::ask(
       self, options.door(a->key), ask_timeout, session_ask_ptr{a},
       [answered, held](const session_answer_ptr& x) { answered(x->why, x->last_seq); },
-      [answered, held](caf::error&) {
-        answered({errc::internal, {}, {}, 0}, 0);
-      });
+      [answered, held](caf::error&) { answered({errc::internal}, 0); });
 }
 
 void edge_state::cancel(watcher& w, const learning_ws::cancel& c) {
   auto* t = w.socket->tasks.named(c.request_id);
   if (t == nullptr)
-    return complain(w, {errc::task_not_found, {}, {}, 0}, c.request_id);
+    return complain(w, {errc::task_not_found}, c.request_id);
   auto a = std::make_shared<session_ask>();
   a->what = session_ask::kind::cancel;
   a->key = w.key;
@@ -118,9 +116,7 @@ void edge_state::cancel(watcher& w, const learning_ws::cancel& c) {
         if (x->why.code != errc::none) // else its end is told as an event
           failed(x->why);
       },
-      [failed](caf::error&) {
-        failed({errc::internal, {}, {}, 0});
-      });
+      [failed](caf::error&) { failed({errc::internal}); });
 }
 
 } // namespace parlor

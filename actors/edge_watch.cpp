@@ -292,7 +292,7 @@ void edge_state::end_streams_with_word() {
     if (w.socket)
       continue; // the HTTP server tells it, by the code it closes it with
     if (!w.open)
-      refuse(*w.request, {w.listening ? errc::interrupted : errc::draining, {}, {}, 5});
+      refuse(*w.request, {w.listening ? errc::interrupted : errc::draining});
     else if (w.shape->takes_retry)
       w.out->push(as_chunk(sse::come_back(back_after_ms(id))));
     end(id, true);

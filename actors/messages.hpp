@@ -65,7 +65,7 @@ struct session_ask {
 using session_ask_ptr = std::shared_ptr<const session_ask>;
 
 struct session_answer {
-  refusal why{errc::none, {}, {}, 0};
+  refusal why{errc::none};
   std::string task;
   std::string session;
   bool replayed = false; // submit: an earlier request with the same key made this task

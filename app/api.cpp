@@ -75,7 +75,7 @@ void api::operator()(http::request&& request, http::exchange_ptr exchange) const
   if (found.error != errc::none) {
     if (!found.allow.empty())
       c.headers.push_back({"Allow", found.allow});
-    return refuse(c, {found.error, {}, {}, 0});
+    return refuse(c, {found.error});
   }
   if (!found.params.empty())
     c.id = found.params.front().second;
@@ -88,13 +88,13 @@ void api::operator()(http::request&& request, http::exchange_ptr exchange) const
     if (why != errc::none) {
       turned_away(why == errc::forbidden_host ? access_stats::host : access_stats::origin,
                   c.request);
-      return refuse(c, {why, {}, {}, 0});
+      return refuse(c, {why});
     }
     if (!admit(c) && !(found.id == learning && offers_key(c))) {
       turned_away(c.request.get("Authorization").empty() ? access_stats::no_key
                                                          : access_stats::wrong_key,
                   c.request);
-      return refuse(c, {errc::unauthorized, {}, {}, 0});
+      return refuse(c, {errc::unauthorized});
     }
   }
   switch (found.id) {
@@ -222,7 +222,7 @@ bool api::json_body(context& c, bool trusted) const {
   // A page of another origin can send a body of no type unasked, but none of this type.
   auto good = type.empty() ? trusted || !options_.key.empty() : same_word(type, "application/json");
   if (!good)
-    refuse(c, {errc::unsupported_media_type, {}, {}, 0});
+    refuse(c, {errc::unsupported_media_type});
   return good;
 }
 
@@ -231,7 +231,7 @@ bool api::gate_open(context& c) const {
     return true;
   c.inside = options_.gate->enter(turn_gate::clock::now());
   if (!c.inside)
-    refuse(c, {errc::saturated, {}, {}, 1});
+    refuse(c, {errc::saturated});
   return c.inside != nullptr;
 }
 
@@ -263,7 +263,7 @@ void api::take(context& c, visit v) const {
     v.turn.session.id = make_session_id();
   if (auto key = c.request.get("Idempotency-Key"); !key.empty()) {
     if (key.size() > 255)
-      return refuse(c, {errc::invalid_field, "Idempotency-Key", "must be at most 255 bytes", 0});
+      return refuse(c, {errc::invalid_field, "Idempotency-Key", "must be at most 255 bytes"});
     v.turn.once.scope_and_key = v.turn.session.tenant + '\n' + c.request.method + '\n' +
                                 c.request.path + '\n' + std::string{key};
     v.turn.once.fingerprint = sha256_hex(c.request.body);
@@ -279,7 +279,7 @@ bool api::read_cursor(context& c, visit& v) const {
     return true;
   v.after = parse_cursor(text);
   if (!v.after)
-    refuse(c, {errc::bad_cursor, "Last-Event-ID", {}, 0});
+    refuse(c, {errc::bad_cursor, "Last-Event-ID"});
   return v.after.has_value();
 }
 
@@ -294,14 +294,13 @@ void api::read(context& c, int route) const {
       std::size_t n = 0;
       auto [end, error] = std::from_chars(limit.data(), limit.data() + limit.size(), n);
       if (error != std::errc{} || end != limit.data() + limit.size() || n < 1 || n > 1000)
-        return refuse(c,
-                      {errc::invalid_field, "limit", "must be a whole number from 1 to 1000", 0});
+        return refuse(c, {errc::invalid_field, "limit", "must be a whole number from 1 to 1000"});
       v.limit = n;
     }
     auto name = route == sessions ? "cursor" : "before";
     v.page = query_value(c.request.query, name);
     if (!is_page(v.page, route == sessions))
-      return refuse(c, {errc::invalid_field, name, "must be what the page before said", 0});
+      return refuse(c, {errc::invalid_field, name, "must be what the page before said"});
   }
   switch (route) {
   case generate_one:
@@ -345,7 +344,7 @@ void api::read(context& c, int route) const {
   }
   if (v.task.empty() && route != sessions) {
     if (!valid_session_id(c.id))
-      return refuse(c, {errc::session_not_found, {}, {}, 0});
+      return refuse(c, {errc::session_not_found});
     v.key.id = c.id;
   }
   send(c, std::move(v));
@@ -389,7 +388,7 @@ void api::page(context& c, int route) const {
   default: {
     auto code = errc_from_name(c.id);
     if (to_string(code) != c.id || code == errc::none)
-      return refuse(c, {errc::route_not_found, {}, {}, 0});
+      return refuse(c, {errc::route_not_found});
     return text(c, 200, "text/plain; charset=utf-8",
                 std::string{parlor::text(code, c.lang)} + "\n");
   }

@@ -10,7 +10,7 @@ namespace parlor {
 void api::run_pipeline(context& c, int route) const {
   auto pipeline = options_.find_pipeline ? options_.find_pipeline(c.id) : nullptr;
   if (!pipeline)
-    return refuse(c, {errc::route_not_found, {}, {}, 0});
+    return refuse(c, {errc::route_not_found});
   if (!gate_open(c) || !json_body(c))
     return;
   auto read = pipeline_stream::parse(*pipeline, c.request.body);

@@ -20,7 +20,7 @@ void api::plan(context& c, int route) const {
   switch (route) {
   case plan_stream:
     if (!valid_session_id(session))
-      return refuse(c, {errc::invalid_field, "sessionId", session_id_rule, 0});
+      return refuse(c, {errc::invalid_field, "sessionId", session_id_rule});
     if (!read_cursor(c, v))
       return;
     v.what = visit::kind::plan_stream;
@@ -34,7 +34,7 @@ void api::plan(context& c, int route) const {
     if (auto* why = std::get_if<refusal>(&read))
       return refuse(c, std::move(*why));
     if (!options_.plans)
-      return refuse(c, {errc::not_configured, {}, "no external service is configured", 0});
+      return refuse(c, {errc::not_configured, {}, "no external service is configured"});
     v.what = visit::kind::plan_generate;
     v.turn = std::move(std::get<turn_request>(read));
     v.turn.kind = task_kind::external;

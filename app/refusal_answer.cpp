@@ -1,6 +1,6 @@
 #include "app/refusal_answer.hpp"
 
-#include "actors/measures.hpp"
+#include "actors/edge_answers.hpp"
 #include "app/api.hpp"
 #include "protocol/dialects/generate_async.hpp"
 #include "protocol/dialects/plan_callback.hpp"
@@ -18,12 +18,7 @@ bool is_generate(std::string_view path) { return path.rfind("/api/generate-async
 
 http::response refusal_answer(const refusal& why, const http::request& request, language lang,
                               std::vector<http::header> headers) {
-  count_refusal(why.code);
-  http::response r;
-  r.status = static_cast<unsigned>(describe(why.code).http_status);
-  r.headers = std::move(headers);
-  if (why.retry_after_s > 0)
-    r.headers.push_back({"Retry-After", std::to_string(why.retry_after_s)});
+  auto r = begin_refusal(why.code, std::move(headers));
   if (is_generate(request.path)) {
     r.headers.push_back({"Content-Type", "application/json; charset=utf-8"});
     r.body = generate_async::error_json(why, lang);
@@ -55,8 +50,7 @@ bool api::add_cors(const http::request& request, std::vector<http::header>& head
 http::response api::refused(errc code, const http::request& seen) const {
   std::vector<http::header> headers;
   add_cors(seen, headers);
-  auto again = code == errc::too_many_connections ? 5U : code == errc::saturated ? 1U : 0U; // s
-  return refusal_answer({code, {}, {}, again}, seen, pick_language(seen.get("Accept-Language")),
+  return refusal_answer({code}, seen, pick_language(seen.get("Accept-Language")),
                         std::move(headers));
 }
 

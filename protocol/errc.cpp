@@ -130,6 +130,20 @@ const errc_info& describe(errc code) noexcept {
   return i < table.size() ? table[i] : table.back();
 }
 
+unsigned retry_after_s(errc code) noexcept {
+  switch (code) {
+  case errc::too_many_connections: // until somebody goes, a new server comes, a provider has rested
+  case errc::too_many_streams:
+  case errc::draining:
+  case errc::interrupted:
+  case errc::upstream_rate_limited:
+    return 5;
+  default:
+    auto& d = describe(code);
+    return d.retryable && (d.http_status == 429 || d.http_status >= 500) ? 1 : 0;
+  }
+}
+
 errc errc_from_name(std::string_view name) noexcept {
   for (auto& row : table)
     if (row.name == name)

@@ -88,6 +88,9 @@ inline std::string_view to_string(errc code) noexcept { return describe(code).na
 inline std::string_view text(errc code, language lang) noexcept {
   return lang == language::zh ? describe(code).zh : describe(code).en;
 }
+/// In how many seconds a refused request may be answered: `Retry-After` (RFC 9110 section 10.2.3).
+/// 0: nothing is known of that, and there is no such header.
+unsigned retry_after_s(errc code) noexcept;
 /// `internal` for a name that is not in the table.
 errc errc_from_name(std::string_view name) noexcept;
 

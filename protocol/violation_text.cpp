@@ -76,7 +76,7 @@ std::optional<std::string> type_names(std::string_view text) {
 
 std::optional<std::string> in_chinese(std::string_view text) {
   // What readers of requests say, too.
-  if (auto said = detail_text({errc::invalid_field, {}, std::string{text}, 0}, language::zh);
+  if (auto said = detail_text({errc::invalid_field, {}, std::string{text}}, language::zh);
       said != text)
     return said;
   for (auto& [en, zh] : whole)

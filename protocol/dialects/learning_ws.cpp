@@ -17,7 +17,7 @@ using json::quoted;
 constexpr std::size_t max_request_id = 128; // bytes
 
 refusal wrong(std::string field, std::string detail) {
-  return {errc::invalid_field, std::move(field), std::move(detail), 0};
+  return {errc::invalid_field, std::move(field), std::move(detail)};
 }
 
 const boost::json::value* find(const boost::json::object& o, std::string_view field) {

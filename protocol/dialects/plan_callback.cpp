@@ -19,7 +19,7 @@ namespace bj = boost::json;
 constexpr std::size_t max_message_bytes = 500;
 
 refusal wrong(std::string_view field, std::string detail) {
-  return {errc::invalid_field, std::string{field}, std::move(detail), 0};
+  return {errc::invalid_field, std::string{field}, std::move(detail)};
 }
 
 /// Without the blanks and line ends between the tokens; SSE needs it on one line.
@@ -237,7 +237,7 @@ parsed<callback> parse_callback(std::string_view session, std::string_view body)
   if (!session.empty() && !valid_session_id(session))
     return wrong("sessionId", session_id_rule);
   if (body.size() > max_callback_bytes)
-    return refusal{errc::body_too_large, {}, {}, 0};
+    return refusal{errc::body_too_large};
   bj::object o;
   if (auto bad = read_object(body, o))
     return std::move(*bad);

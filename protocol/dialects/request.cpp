@@ -11,7 +11,7 @@ namespace parlor {
 namespace {
 
 refusal wrong(std::string_view field, std::string detail) {
-  return {errc::invalid_field, std::string{field}, std::move(detail), 0};
+  return {errc::invalid_field, std::string{field}, std::move(detail)};
 }
 
 const boost::json::value* find(const boost::json::object& o, std::string_view field) {
@@ -49,10 +49,9 @@ std::optional<refusal> read_object(std::string_view body, boost::json::object& o
                    {},
                    why == json::fault::depth           ? "the document is nested too deeply"
                    : why == json::fault::duplicate_key ? "a key occurs twice"
-                                                       : "the body is not valid JSON",
-                   0};
+                                                       : "the body is not valid JSON"};
   if (!v.is_object())
-    return refusal{errc::bad_json, {}, "the body must be a JSON object", 0};
+    return refusal{errc::bad_json, {}, "the body must be a JSON object"};
   out = std::move(v.get_object());
   return std::nullopt;
 }

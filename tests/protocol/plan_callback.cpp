@@ -189,10 +189,10 @@ TEST_CASE("plan answers are those of the contract") {
         R"({"success":true,"sessionId":"s1","status":"error","delivered":0})");
   CHECK(received_json("s1", outside_news::kind::progress, 1) ==
         R"({"success":true,"sessionId":"s1","status":"generating","delivered":1})");
-  CHECK(error_json({errc::session_not_found, {}, {}, 0}, language::en, "s1") ==
+  CHECK(error_json({errc::session_not_found}, language::en, "s1") ==
         R"({"success":false,"error":{"code":"session_not_found",)"
         R"("message":"There is no such session."},"sessionId":"s1"})");
-  CHECK(error_json({errc::invalid_field, "progress", "must be a number from 0 to 100", 0},
+  CHECK(error_json({errc::invalid_field, "progress", "must be a number from 0 to 100"},
                    language::zh, "a<b") ==
         R"({"success":false,"error":{"code":"invalid_field",)"
         R"("message":"progress 必须是 0 到 100 之间的数"},"sessionId":null})");
