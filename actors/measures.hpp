@@ -48,6 +48,7 @@ struct turn_stats {
   static constexpr std::array<const char*, 4> result_names{"completed", "failed", "cancelled",
                                                            "timeout"};
   std::array<counter, 4> by_result{};
+  counter bytes{0};                             // that clients have said in those that are open
   histogram duration{bounds::turn_seconds};     // from its acceptance to its end
   histogram first_event{bounds::first_seconds}; // from the request to the head of its stream
   histogram first_token{bounds::first_seconds}; // from its acceptance to the answer's first piece

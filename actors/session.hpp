@@ -41,7 +41,8 @@ struct session_world {
   std::function<pipeline_ptr(const std::string& name)> find_pipeline; // null: unknown
   std::function<std::int64_t()> wall;                                 // ms since the epoch
   random_source random;
-  external_service_ptr external; // null: there is none
+  external_service_ptr external;          // null: there is none
+  std::shared_ptr<byte_room> turn_memory; // null: as much as they want
 };
 using session_world_ptr = std::shared_ptr<const session_world>;
 

@@ -41,10 +41,13 @@ void session_state::submit(const session_ask& ask,
   auto turn = ask.turn;
   admission a;
   auto why = admit(turn.kind, turn.ref, turn.settings.model, a);
+  if (world->turn_memory && why == errc::none) {
+    turn.memory = world->turn_memory->hold(bytes_of(turn));
+    if (!turn.memory)
+      why = errc::saturated;
+  }
   if (why != errc::none) {
-    auto no = std::make_shared<session_answer>();
-    no->why = {why, {}, {}, why == errc::saturated ? 1 : 0};
-    promise.deliver(session_answer_ptr{std::move(no)});
+    promise.deliver(refusal_answer(why));
     return;
   }
   if (turn.settings.model.empty() && a.pipeline)

@@ -190,6 +190,8 @@ int serve(const settings& config) {
     world->limits.token_budget = static_cast<std::int64_t>(config.session.token_budget);
     world->limits.image_bytes = config.session.image_budget;
     world->limits.retry_interrupted = config.session.recover == recovery::retry;
+    world->turn_memory = std::make_shared<byte_room>(
+        std::max(config.session.turn_memory, config.server.max_body), all_turns.bytes);
     world->idle_expiry = config.session.idle_expiry;
     world->memory_for = config.session.memory;
     world->find_model = [&models](const std::string& name) { return models.find(name); };

@@ -62,6 +62,8 @@ void add_turns(metrics_page& p) {
   p.histogram_of("parlor_turn_first_token_seconds",
                  "From the acceptance of a turn to the first piece of its answer.",
                  all_turns.first_token);
+  p.gauge("parlor_turn_bytes", "Of what was said in turns that run or wait.",
+          number(all_turns.bytes));
   auto& refused = p.add("parlor_refusals_total", "Requests answered with an error.", type::Counter);
   for (std::size_t i = 1; i < all_refusals.size(); ++i)
     metrics_page::add(refused, all_refusals[i],

@@ -3,9 +3,9 @@
 //
 // Owner: the server and every connection; outlives the server object. Thread: as the members say.
 
-#include "http/byte_room.hpp"
 #include "http/server.hpp"
 #include "http/websocket.hpp"
+#include "protocol/byte_room.hpp"
 
 #include <boost/asio/basic_stream_socket.hpp>
 #include <boost/asio/ip/tcp.hpp>
@@ -75,6 +75,7 @@ struct server::shared {
   handler handle;
   failure_body failure;
   server_stats stats;
+  /// Of bodies and messages, from their first byte until somebody has made something of them.
   byte_room bodies{options.body_memory, stats.body_bytes};
   tcp::acceptor acceptor;
   tcp::endpoint peer;              // of who is being accepted

@@ -1,12 +1,14 @@
 #pragma once
 // What clients ask for, after a dialect has read it. Values only.
 
+#include "protocol/byte_room.hpp"
 #include "protocol/chat.hpp"
 #include "protocol/errc.hpp"
 #include "protocol/event.hpp"
 #include "protocol/ids.hpp"
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <variant>
 #include <vector>
@@ -41,7 +43,14 @@ struct turn_request {
   task_kind kind = task_kind::chat;
   std::string ref;              // the client's own name for the request
   bool wants_text_done = false; // tell when the text is complete, before it is stored
+  std::shared_ptr<const byte_room::part> memory; // held for it until it has ended; may be null
 };
+/// Of all that the client has said in it, as far as it may be long.
+inline std::size_t bytes_of(const turn_request& turn) noexcept {
+  auto& s = turn.settings;
+  return turn.said.content.size() + turn.said.extra.size() + turn.system_prompt.size() +
+         turn.metadata.size() + s.response_format.size() + s.passthrough.size() + s.script.size();
+}
 
 /// What an external service says of the task it was given.
 struct outside_news {
@@ -53,9 +62,8 @@ struct outside_news {
 /// Why a request was refused, with the offending field where there is one.
 struct refusal {
   errc code = errc::internal;
-  std::string field;              // JSON pointer-like name: "message", "conversation_id"
-  std::string detail;             // one sentence; a fixed string that never repeats client input
-  std::int64_t retry_after_s = 0; // 0: no such header
+  std::string field;  // JSON pointer-like name: "message", "conversation_id"
+  std::string detail; // one sentence; a fixed string that never repeats client input
 };
 
 template <class T>

@@ -1,13 +1,13 @@
 #pragma once
-// How much of what clients have sent is held at once, in all: bodies of requests and messages of
-// WebSockets, from their first byte until somebody has made something of them. A limit for each
-// does not help when there are many of them.
+// How much of what clients have sent is held at once, in all. A limit for each does not help when
+// there are many of them.
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <utility>
 
-namespace parlor::http {
+namespace parlor {
 
 /// Any thread. Outlives everybody who holds a part of it.
 class byte_room {
@@ -43,6 +43,12 @@ public:
     std::uint64_t bytes_ = 0;
   };
 
+  /// A part of so many; null if there is no room for it.
+  std::shared_ptr<const part> hold(std::uint64_t bytes) {
+    auto one = std::make_shared<part>(*this);
+    return one->resize(bytes) ? one : nullptr;
+  }
+
 private:
   bool take(std::uint64_t bytes) noexcept {
     if (taken_.fetch_add(bytes, std::memory_order_relaxed) + bytes <= size_)
@@ -55,4 +61,4 @@ private:
   std::atomic<std::uint64_t>& taken_;
 };
 
-} // namespace parlor::http
+} // namespace parlor
