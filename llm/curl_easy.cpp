@@ -30,15 +30,6 @@ void set_outbound_defaults(CURL* easy, const std::string& authorities) {
   set(CURLOPT_USERAGENT, "parlor");
 }
 
-void set_sent_once(CURL* easy, bool& sent) {
-  curl_easy_setopt(easy, CURLOPT_PREREQDATA, static_cast<void*>(&sent));
-  curl_prereq_callback before_request = [](void* data, char*, char*, int, int) {
-    return std::exchange(*static_cast<bool*>(data), true) ? CURL_PREREQFUNC_ABORT
-                                                          : CURL_PREREQFUNC_OK;
-  };
-  curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, before_request);
-}
-
 string_list::~string_list() { curl_slist_free_all(head); }
 
 void string_list::add(const std::string& line) {
@@ -51,7 +42,7 @@ void string_list::clear() { curl_slist_free_all(std::exchange(head, nullptr)); }
 call_failed failure_of_curl(CURLcode code) {
   call_failed f;
   f.can_pass = true;
-  if (code == CURLE_ABORTED_BY_CALLBACK) // only set_sent_once() does
+  if (code == CURLE_ABORTED_BY_CALLBACK) // curl_loop, instead of sending it again
     code = CURLE_GOT_NOTHING;
   f.detail = curl_easy_strerror(code);
   switch (code) {

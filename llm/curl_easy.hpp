@@ -19,12 +19,6 @@ std::string certificate_authorities();
 /// answer; no signals.
 void set_outbound_defaults(CURL* easy, const std::string& authorities);
 
-/// libcurl sends a request again, unasked, when a kept connection turns out to be dead: a service
-/// that had read it already would answer (and charge) twice, unannounced (RFC 9110 section 9.2.2).
-/// With this the transfer fails instead, as a connection that was lost. `sent` outlives the
-/// transfer and begins as false.
-void set_sent_once(CURL* easy, bool& sent);
-
 /// A list as libcurl takes it. Outlives the transfers that have it.
 struct string_list {
   string_list() = default;

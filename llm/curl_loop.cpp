@@ -20,7 +20,7 @@ constexpr std::size_t events_at_a_time = 128;
 }
 
 curl_loop::curl_loop(asio::io_context& io, std::size_t max_connections)
-    : strand_{asio::make_strand(io)}, sockets_{strand_}, timer_{strand_} {
+    : strand_{asio::make_strand(io)}, sockets_{strand_}, timer_{strand_}, connect_timer_{strand_} {
   auto fd = ::epoll_create1(EPOLL_CLOEXEC);
   if (fd < 0)
     throw std::system_error{errno, std::system_category(), "epoll_create1"};
@@ -44,26 +44,74 @@ curl_loop::~curl_loop() {
   curl_multi_setopt(multi_, CURLMOPT_TIMERFUNCTION, nullptr);
   for (auto& [easy, t] : transfers_)
     curl_multi_remove_handle(multi_, easy);
+  connecting_.clear();
   transfers_.clear();
   curl_multi_cleanup(multi_);
 }
 
-void curl_loop::add(std::shared_ptr<transfer> t) {
+void curl_loop::add(std::shared_ptr<transfer> t, std::chrono::milliseconds connect_timeout) {
   auto* easy = t->easy();
+  curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, &curl_loop::before_request);
+  curl_easy_setopt(easy, CURLOPT_PREREQDATA, static_cast<void*>(t.get()));
   transfers_.emplace(easy, t);
-  if (curl_multi_add_handle(multi_, easy) != CURLM_OK) {
-    transfers_.erase(easy);
-    t->done(CURLE_OUT_OF_MEMORY);
-  }
+  connect_in_time(*t, connect_timeout);
+  if (curl_multi_add_handle(multi_, easy) != CURLM_OK)
+    take(easy)->done(CURLE_OUT_OF_MEMORY);
 }
 
 void curl_loop::remove(const transfer& t) {
-  auto found = transfers_.find(t.easy());
+  if (auto kept = take(t.easy()))
+    curl_multi_remove_handle(multi_, kept->easy());
+}
+
+/// No longer the loop's; null if it was not.
+std::shared_ptr<transfer> curl_loop::take(CURL* easy) {
+  auto found = transfers_.find(easy);
   if (found == transfers_.end())
-    return;
-  auto kept = std::move(found->second);
+    return nullptr;
+  auto t = std::move(found->second);
   transfers_.erase(found);
-  curl_multi_remove_handle(multi_, kept->easy());
+  t->unlink();
+  return t;
+}
+
+// -- connections in time
+// -------------------------------------------------------------------------------------------
+
+void curl_loop::connect_in_time(transfer& t, std::chrono::milliseconds timeout) {
+  t.connect_by_ = clock::now() + timeout;
+  auto at = connecting_.end(); // where it belongs, as nearly all have the same timeout
+  while (at != connecting_.begin() && std::prev(at)->connect_by_ > t.connect_by_)
+    --at;
+  auto first = at == connecting_.begin();
+  connecting_.insert(at, t);
+  if (first && (!connect_timer_out_ || connect_timer_.expiry() > t.connect_by_))
+    wait_for_connections();
+}
+
+int curl_loop::before_request(void* of, char*, char*, int, int) {
+  auto& t = *static_cast<transfer*>(of);
+  t.unlink(); // its connection is there
+  return std::exchange(t.sent_, true) ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
+}
+
+void curl_loop::wait_for_connections() {
+  connect_timer_out_ = !connecting_.empty();
+  if (!connect_timer_out_)
+    return;
+  connect_timer_.expires_at(connecting_.front().connect_by_);
+  connect_timer_.async_wait([weak = weak_from_this()](boost::system::error_code ec) {
+    auto loop = weak.lock();
+    if (!loop || ec)
+      return;
+    auto now = clock::now();
+    while (!loop->connecting_.empty() && loop->connecting_.front().connect_by_ <= now) {
+      auto t = loop->take(loop->connecting_.front().easy());
+      curl_multi_remove_handle(loop->multi_, t->easy());
+      t->done(CURLE_OPERATION_TIMEDOUT);
+    }
+    loop->wait_for_connections();
+  });
 }
 
 int curl_loop::on_socket(CURL*, curl_socket_t fd, int what, void* self, void* known) {
@@ -156,12 +204,7 @@ void curl_loop::collect() {
       continue;
     auto* easy = m->easy_handle;
     auto result = m->data.result; // the message is gone once the handle is removed
-    auto found = transfers_.find(easy);
-    std::shared_ptr<transfer> t;
-    if (found != transfers_.end()) {
-      t = std::move(found->second);
-      transfers_.erase(found);
-    }
+    auto t = take(easy);
     curl_multi_remove_handle(multi_, easy);
     if (t)
       t->done(result);

@@ -59,12 +59,10 @@ public:
     for (auto& line : request_.headers)
       headers_.add(line);
     set_outbound_defaults(easy_, authorities);
-    set_sent_once(easy_, sent_);
     set(CURLOPT_URL, request_.url.c_str());
     set(CURLOPT_HTTPHEADER, headers_.head);
     set(CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request_.body.size()));
     set(CURLOPT_POSTFIELDS, request_.body.data());
-    set(CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(request_.connect_timeout.count()));
     set(CURLOPT_WRITEFUNCTION, &exchange::on_body);
     set(CURLOPT_WRITEDATA, static_cast<void*>(this));
     set(CURLOPT_HEADERFUNCTION, &exchange::on_header);
@@ -142,7 +140,7 @@ private:
   void enter() {
     if (auto loop = loop_.lock()) {
       in_loop_ = true;
-      loop->add(shared_from_this());
+      loop->add(shared_from_this(), request_.connect_timeout);
     }
   }
   void leave() {
@@ -256,7 +254,6 @@ private:
   string_list headers_;
   string_list connect_to_;
   CURL* easy_;
-  bool sent_ = false;
   std::vector<ip::address> addresses_; // not tried yet, the next at the end
   std::optional<ip::address> pinned_;
   unsigned short port_ = 0;

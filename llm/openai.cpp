@@ -50,14 +50,12 @@ public:
   exchange(std::shared_ptr<service> of, const call_request& request, call_sink sink,
            const std::shared_ptr<curl_loop>& loop, std::shared_ptr<const void> seat)
       : service_{std::move(of)}, body_{chat_request_body(request)}, sink_{std::move(sink)},
-        drain_{loop->executor()}, loop_{loop}, seat_{std::move(seat)},
-        easy_{service_->handles.take()} {
+        connect_timeout_{request.connect_timeout}, drain_{loop->executor()}, loop_{loop},
+        seat_{std::move(seat)}, easy_{service_->handles.take()} {
     if (!easy_)
       return;
-    set_sent_once(easy_, sent_);
     set(CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(body_.size()));
     set(CURLOPT_POSTFIELDS, body_.data());
-    set(CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(request.connect_timeout.count()));
     set(CURLOPT_WRITEFUNCTION, &exchange::on_body);
     set(CURLOPT_WRITEDATA, static_cast<void*>(this));
     set(CURLOPT_HEADERFUNCTION, &exchange::on_header);
@@ -77,7 +75,7 @@ public:
       return;
     if (!easy_)
       return end(failure_of_curl(CURLE_OUT_OF_MEMORY));
-    loop->add(shared_from_this());
+    loop->add(shared_from_this(), connect_timeout_);
   }
 
   /// Any thread.
@@ -258,13 +256,13 @@ private:
   std::shared_ptr<service> service_;
   std::string body_; // libcurl reads it while sending
   call_sink sink_;
+  std::chrono::milliseconds connect_timeout_;
   asio::basic_waitable_timer<std::chrono::steady_clock,
                              asio::wait_traits<std::chrono::steady_clock>, curl_loop::strand>
       drain_;
   std::weak_ptr<curl_loop> loop_; // which owns this while it is in it
   std::shared_ptr<const void> seat_;
   CURL* easy_;
-  bool sent_ = false;
   bool unsettled_ = false; // events_ waits for the end of what can be read now
   stream_decoder decoder_;
   std::vector<call_event> events_;

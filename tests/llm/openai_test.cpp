@@ -7,6 +7,11 @@
 #include "support/catch.hpp"
 #include "support/faulty_upstream.hpp"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <thread>
 
@@ -149,6 +154,74 @@ TEST_CASE_METHOD(fixture, "U10 nobody listening is upstream_unreachable") {
   REQUIRE(c.finish());
   CHECK(c.failed()->code == errc::upstream_unreachable);
   CHECK(c.failed()->can_pass);
+}
+
+namespace {
+
+/// Takes no connection: the one that its queue has room for is there.
+class full_listener {
+public:
+  full_listener() {
+    sockaddr_in any{};
+    any.sin_family = AF_INET;
+    any.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    auto* address = reinterpret_cast<sockaddr*>(&any);
+    socklen_t size = sizeof any;
+    REQUIRE(::bind(listens_, address, size) == 0);
+    REQUIRE(::listen(listens_, 0) == 0);
+    REQUIRE(::getsockname(listens_, address, &size) == 0);
+    REQUIRE(::connect(waits_, address, size) == 0);
+    port_ = ntohs(any.sin_port);
+  }
+  ~full_listener() {
+    ::close(waits_);
+    ::close(listens_);
+  }
+  std::string base_url() const { return "http://127.0.0.1:" + std::to_string(port_) + "/v1"; }
+
+private:
+  int listens_ = ::socket(AF_INET, SOCK_STREAM, 0);
+  int waits_ = ::socket(AF_INET, SOCK_STREAM, 0);
+  std::uint16_t port_ = 0;
+};
+
+} // namespace
+
+TEST_CASE_METHOD(fixture, "U2 a connection that is not there in time is upstream_timeout") {
+  full_listener full;
+  auto m = make_openai(b.io, {full.base_url(), "", "silent", 8});
+  auto start = [&](collector& c, std::chrono::milliseconds patience) {
+    auto request = ask("hi");
+    request.connect_timeout = patience;
+    return m->start(std::move(request), c.sink());
+  };
+  collector never, later, sooner, left;
+  auto begin = std::chrono::steady_clock::now();
+  auto a = start(never, 1h);
+  auto l = start(left, 150ms);
+  auto b1 = start(later, 300ms);
+  auto c1 = start(sooner, 100ms);
+  l->cancel();
+  REQUIRE(sooner.finish());
+  CHECK(std::chrono::steady_clock::now() - begin >= 100ms);
+  CHECK(later.events().empty());
+  REQUIRE(later.finish());
+  CHECK(std::chrono::steady_clock::now() - begin >= 300ms);
+  for (auto* c : {&sooner, &later}) {
+    CHECK(c->failed()->code == errc::upstream_timeout);
+    CHECK(c->failed()->can_pass);
+  }
+  CHECK(never.events().empty());
+  CHECK(left.events().empty());
+}
+
+TEST_CASE_METHOD(fixture, "U2 what is connected may take longer than connecting may") {
+  collector c;
+  auto request = ask("hi");
+  request.connect_timeout = 40ms;
+  auto call = model("slow-50")->start(std::move(request), c.sink());
+  REQUIRE(c.finish());
+  CHECK(c.finished());
 }
 
 TEST_CASE_METHOD(fixture, "U11 cancel reaches the upstream within 50 ms") {
