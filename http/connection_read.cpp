@@ -23,6 +23,11 @@ namespace {
 
 constexpr std::size_t read_size = 16 * 1024;
 
+/// What chunks may have around them: as much as chunks of a byte have (5 bytes), and some more.
+bool too_much_framing(std::size_t taken, std::size_t body) {
+  return taken - body > 4 * read_size + 8 * body;
+}
+
 bool fit_to_repeat(std::string_view id) {
   return !id.empty() && id.size() <= 64 && std::all_of(id.begin(), id.end(), [](unsigned char c) {
     return std::isalnum(c) != 0 || c == '_' || c == '.' || c == '-';
@@ -147,19 +152,24 @@ void connection::begin(std::size_t head_length) {
   auto length = p.content_length();
   if (length && *length > server_->options.max_body)
     return fail(errc::body_too_large);
-  if (length && !server_->bodies.fits(*length)) // before it is sent in vain
+  if (length && !server_->bodies.fits(server_->counted(*length))) // before it is sent in vain
     return fail(errc::saturated);
-  if (auto expect = r.get("Expect"); !expect.empty()) {
-    if (!beast::iequals({expect.data(), expect.size()}, "100-continue"))
+  auto waits = false;
+  for (auto& f : r.headers) {
+    if (f.value.empty() || !beast::iequals(f.name, "Expect"))
+      continue;
+    if (!beast::iequals(f.value, "100-continue"))
       return fail(errc::expectation_failed);
-    if (http11_ && !p.is_done() && in_.empty()) {
-      out_ += "HTTP/1.1 100 Continue\r\n\r\n";
-      flush();
-    }
+    waits = true;
+  }
+  if (waits && http11_ && !p.is_done() && in_.empty()) {
+    out_ += "HTTP/1.1 100 Continue\r\n\r\n";
+    flush();
   }
   if (p.is_done())
     return dispatch();
   phase_ = phase::body;
+  incoming_->due = incoming_->since + server_->options.body_timeout;
   p.eager(true);
   parse_body();
 }
@@ -167,9 +177,13 @@ void connection::begin(std::size_t head_length) {
 void connection::parse_body() {
   auto& p = incoming_->parser;
   error_code e;
+  auto before = p.get().body().size();
   while (!in_.empty() && !p.is_done()) {
     auto used = p.put(boost::asio::buffer(in_), e);
     in_.erase(0, used);
+    incoming_->body_taken += used;
+    if (too_much_framing(incoming_->body_taken, p.get().body().size()))
+      return fail(errc::bad_framing);
     if (e == beast::http::error::need_more || (!e && used == 0))
       break;
     if (e == beast::http::error::body_limit)
@@ -177,16 +191,20 @@ void connection::parse_body() {
     if (e)
       return fail(errc::bad_framing);
   }
-  if (!body_room_.resize(p.get().body().size()))
+  if (!body_room_.resize(server_->counted(p.get().body().size())))
     return fail(errc::saturated);
   if (p.is_done())
     return dispatch();
   if (in_.size() > read_size)
     return fail(errc::bad_framing); // a chunk extension or trailer without end
-  // Every byte of it buys a little time: who is slower than that is waiting for something else.
+  // Every byte of it buys a little time, to be used now: who is slower than that is waiting for
+  // something else.
   auto& o = server_->options;
-  auto earned = std::chrono::milliseconds{p.get().body().size() * 1000 / o.body_rate};
-  deadline_ = as_ticks(incoming_->since + o.body_timeout + earned);
+  auto came = p.get().body().size() - before;
+  incoming_->due =
+      std::min(incoming_->due + std::chrono::microseconds{came * 1'000'000 / o.body_rate},
+               clock::now() + o.body_timeout);
+  deadline_ = as_ticks(incoming_->due);
   read();
 }
 

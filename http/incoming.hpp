@@ -11,7 +11,9 @@ namespace parlor::http {
 struct connection::incoming {
   request head; // without the body
   boost::beast::http::request_parser<boost::beast::http::string_body> parser;
-  clock::time_point since; // the header section was complete
+  clock::time_point since;    // the header section was complete
+  clock::time_point due;      // the body comes too slowly then
+  std::size_t body_taken = 0; // bytes of the body with what is around it
 };
 
 } // namespace parlor::http

@@ -31,7 +31,7 @@ struct server_options {
   std::uint64_t body_memory = 256 * 1024 * 1024;
   std::chrono::milliseconds header_timeout{10'000}; // for all of them, however slowly they drip
   // A body has this long, and longer the more of it has come; the whole of it is late after
-  // body_timeout + its size / body_rate.
+  // body_timeout + its size / body_rate, and never after body_timeout of silence.
   std::chrono::milliseconds body_timeout{10'000};
   std::uint64_t body_rate = 16 * 1024;               // bytes a second; not 0
   std::chrono::milliseconds idle_timeout{75'000};    // between requests

@@ -75,8 +75,12 @@ struct server::shared {
   handler handle;
   failure_body failure;
   server_stats stats;
-  /// Of bodies and messages, from their first byte until somebody has made something of them.
+  /// Of bodies and messages, from their first byte until somebody has made something of them. Small
+  /// ones do not count: many large ones keep nobody from saying a few words.
   byte_room bodies{options.body_memory, stats.body_bytes};
+  static constexpr std::uint64_t counted(std::uint64_t bytes) noexcept {
+    return bytes <= 16 * 1024 ? 0 : bytes;
+  }
   tcp::acceptor acceptor;
   tcp::endpoint peer;              // of who is being accepted
   boost::asio::steady_timer pause; // of accepting

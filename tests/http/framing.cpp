@@ -66,10 +66,27 @@ TEST_CASE("H9 limits have names") {
   CHECK(of(host + "A: " + std::string(17000, 'a') + "\r\n") == errc::headers_too_large);
   CHECK(of(host + "A: " + std::string(8190, 'a') + "\r\n") == errc::headers_too_large);
   CHECK(of(host + "A: " + std::string(8189, 'a') + "\r\n") == errc::none);
-  std::string many;
-  for (int i = 0; i < 101; ++i)
-    many += "A: b\r\n";
-  CHECK(of(host + many) == errc::headers_too_large);
+  auto target = [](std::size_t bytes) {
+    return of(host, "GET /" + std::string(bytes - 1, 'a') + " HTTP/1.1");
+  };
+  CHECK(target(8192) == errc::none);
+  CHECK(target(8193) == errc::uri_too_long);
+  auto fields = [](int n) {
+    auto many = host;
+    for (int i = 1; i < n; ++i)
+      many += "A: b\r\n";
+    return of(many);
+  };
+  CHECK(fields(100) == errc::none);
+  CHECK(fields(101) == errc::headers_too_large);
+  auto whole = [](std::size_t bytes) { // with all ends of lines
+    auto headers = host + "A: " + std::string(8000, 'a') +
+                   "\r\nB: b\r\nC: " + std::string(1000, 'c') + "\r\nD: ";
+    auto rest = bytes - headers.size() - std::string_view{"POST / HTTP/1.1\r\n\r\n\r\n"}.size();
+    return of(headers + std::string(rest, 'b') + "\r\n");
+  };
+  CHECK(whole(16 * 1024) == errc::none);
+  CHECK(whole(16 * 1024 + 1) == errc::headers_too_large);
   CHECK(http::inspect("GET / HTTP/1.1\r\nHost: a\r\n", {}).length == 0);
 }
 

@@ -69,7 +69,7 @@ TEST_CASE("H5 the size of a chunk is digits and the ends of its lines are whole"
         " 5\r\nhello\r\n0\r\n\r\n", "-5\r\nhello\r\n0\r\n\r\n", "\r\n5\r\nhello\r\n0\r\n\r\n",
         "10000000000000005\r\nhello\r\n0\r\n\r\n", "5\nhello\r\n0\r\n\r\n", "5\r\nhello\n0\r\n\r\n",
         "5\r\nhelloX0\r\n\r\n", "5;a=b\nhello\r\n0\r\n\r\n", "5\r\nhello\r\n0\n\r\n",
-        "5\r\nhello\r\ng\r\n\r\n"})
+        "5\r\nhello\r\ng\r\n\r\n", "5 \r\nhello\r\n0\r\n\r\n", "5\r\nhello\r\n0 \r\n\r\n"})
     refused(s, post("Transfer-Encoding: chunked\r\n", bad));
   CHECK(s.server().stats().requests_total == 0);
 }
@@ -107,13 +107,37 @@ TEST_CASE("H6 what is wrapped around a body buys it no time") {
   auto from = std::chrono::steady_clock::now();
   auto passed = [&] { return std::chrono::steady_clock::now() - from; };
   c.send(post("Transfer-Encoding: chunked\r\n"));
-  const auto wrapped = "1;" + std::string(4'000, 'x') + "\r\nx\r\n";
+  const auto wrapped = "1;" + std::string(200, 'x') + "\r\nx\r\n";
   while (passed() < 10s && c.text().empty() && c.send(wrapped))
     c.until("HTTP/1.1", 5ms);
   CHECK(passed() < 5s);
   c.until("\r\n\r\n", 1s);
   CHECK(c.text().substr(0, 12) == "HTTP/1.1 408");
   CHECK(s.waiting() == 0);
+}
+
+TEST_CASE("H6 what is wrapped around a body is not much more than the body") {
+  served s{patient()};
+  for (auto& wrapped : {"1;" + std::string(15'000, 'x') + "\r\nx\r\n", // long extensions
+                        "1;" + std::string(60, 'x') + "\r\nx\r\n"}) {  // many
+    raw_client c{s.port()};
+    c.send(post("Transfer-Encoding: chunked\r\n"));
+    std::string many;
+    while (many.size() < 100'000)
+      many += wrapped;
+    std::size_t sent = 0;
+    while (sent < 10'000'000 && c.text().empty() && c.send(many)) {
+      sent += many.size();
+      c.until("HTTP/1.1", 20ms);
+    }
+    CHECK(c.text().substr(0, 12) == "HTTP/1.1 400");
+    CHECK(sent < 5'000'000);
+  }
+  CHECK(s.waiting() == 0);
+  raw_client c{s.port()}; // a few are nobody's trouble
+  c.send(post("Transfer-Encoding: chunked\r\n"));
+  c.send("5;" + std::string(12'000, 'x') + "\r\nhello\r\n0\r\n\r\n");
+  CHECK(s.next().request.body == "hello");
 }
 
 TEST_CASE("H7 H8 H9 what is no request is refused, and so is what follows it") {
@@ -185,6 +209,8 @@ TEST_CASE("H12 a body that is too large is not asked for, and other expectations
   served s;
   refused(s, post("Expect: 100-continue\r\nContent-Length: 10000000000\r\n"), "413");
   refused(s, post("Expect: x\r\nContent-Length: 5\r\n", "hello"), "417");
+  refused(s, post("Expect: 100-continue\r\nExpect: x\r\nContent-Length: 5\r\n", "hello"), "417");
+  refused(s, post("Expect:\r\nExpect: x\r\nContent-Length: 5\r\n", "hello"), "417");
 }
 
 TEST_CASE("H13 a method nobody knows is not looked for") {

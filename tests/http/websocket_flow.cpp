@@ -385,7 +385,7 @@ TEST_CASE("W4 many come and go, compressed, and none is left") {
 
 TEST_CASE("messages of all WebSockets together have only so much room") {
   auto o = patient();
-  o.body_memory = 300'000;
+  o.body_memory = 200'004;
   served s{o};
   auto held = [&] { return s.server().stats().body_bytes.load(); };
   http::websocket_options large;
