@@ -1,12 +1,17 @@
 #include "app/address.hpp"
 
 #include "app/options.hpp"
+#include "llm/guarded_dialer.hpp"
 
 #include <boost/asio/ip/address.hpp>
 
 #include <cstdlib>
 
 namespace parlor {
+
+namespace {
+constexpr std::size_t least_key = 16;
+}
 
 std::pair<std::string, unsigned short> split_address(const std::string& listen) {
   auto colon = listen.rfind(':');
@@ -28,11 +33,40 @@ std::pair<std::string, unsigned short> split_address(const std::string& listen) 
 
 std::string unsafe_listener(const settings& config) {
   auto address = boost::asio::ip::make_address(split_address(config.server.listen).first);
-  if (address.is_loopback() || !config.server.key.empty())
+  if (address.is_loopback())
+    return {};
+  if (!config.server.key.empty() && config.server.key.size() < least_key)
+    return "server.listen is " + config.server.listen +
+           ", which others can reach, and server.key can be guessed: it has less than " +
+           std::to_string(least_key) + " characters; openssl rand -hex 16 makes one";
+  if (!config.server.key.empty())
     return {};
   return "server.listen is " + config.server.listen +
          ", which others can reach, and no key is configured: set PARLOR_SERVER_KEY, or listen on "
          "127.0.0.1";
+}
+
+bool is_sent_in_the_open(std::string_view base_url) {
+  constexpr std::string_view scheme = "http://";
+  if (!base_url.starts_with(scheme))
+    return false;
+  auto host = base_url.substr(scheme.size());
+  host = host.substr(0, host.find_first_of("/?#"));
+  if (auto at = host.rfind('@'); at != host.npos)
+    host.remove_prefix(at + 1);
+  if (host.starts_with('['))
+    host = host.substr(1, host.find(']') - 1);
+  else
+    host = host.substr(0, host.find(':'));
+  boost::system::error_code error;
+  auto address = boost::asio::ip::make_address(std::string{host}, error);
+  if (!error)
+    return llm::is_public(address);
+  for (auto own :
+       {".localhost", ".local", ".internal", ".lan", ".home.arpa", ".svc", ".test", ".invalid"})
+    if (host.ends_with(own))
+      return false;
+  return host.find('.') != host.npos;
 }
 
 } // namespace parlor

@@ -15,4 +15,8 @@ std::pair<std::string, unsigned short> split_address(const std::string& listen);
 /// needs a key.
 std::string unsafe_listener(const settings& config);
 
+/// Whether what is sent to this base address passes the public internet unencrypted. Names of one
+/// word and those that only a network's own servers know are of that network. Pure.
+bool is_sent_in_the_open(std::string_view base_url);
+
 } // namespace parlor

@@ -84,8 +84,8 @@ void api::socket(context& c) const {
   v.what = visit::kind::socket;
   v.key.id = query_value(c.request.query, "session_id");
   if (!valid_session_id(v.key.id))
-    return refuse(
-        c, {errc::invalid_field, "session_id", "must be 1 to 128 of A-Z a-z 0-9 _ - . : @"});
+    return refuse(c,
+                  {errc::invalid_field, "session_id", "must be 1 to 128 of A-Z a-z 0-9 _ - . : @"});
   if (any_offered(c.request, [](std::string_view p) { return p == protocol; }))
     v.protocol = protocol;
   send(c, std::move(v));

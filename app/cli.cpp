@@ -30,6 +30,8 @@ command_line read_command_line(int argc, const char* const* argv) {
   app.set_help_flag();
   bool help = false;
   app.add_flag("-h,--help", help);
+  bool version = false;
+  app.add_flag("--version", version);
   app.allow_extras();
   std::map<std::string, std::string, std::less<>> texts;
   std::vector<std::pair<std::string, CLI::Option*>> flags;
@@ -40,9 +42,20 @@ command_line read_command_line(int argc, const char* const* argv) {
     flags.emplace_back(name, o);
   };
   add("config");
-  for (auto& o : option_table()) {
-    add(std::string{o.name});
-    names.push_back(o.flag());
+  for (auto& o : option_table())
+    if (o.type != option_type::secret) {
+      add(std::string{o.name});
+      names.push_back(o.flag());
+    }
+  for (int i = 1; i < argc; ++i) {
+    std::string_view word{argv[i]};
+    auto name = std::string{word.substr(0, word.find('='))};
+    for (auto& o : option_table())
+      if (o.type == option_type::secret && name == o.flag())
+        throw config_error(name + ": others can read a command line; set " + o.variable() + " or " +
+                           o.variable() + "_FILE");
+    if (word.starts_with("--") && word.size() == name.size() + 1) // CLI11 would take the next word
+      throw config_error(name + " needs a value");
   }
   try {
     app.parse(argc, argv);
@@ -56,6 +69,10 @@ command_line read_command_line(int argc, const char* const* argv) {
   if (help) {
     out.command = "help";
     out.help = usage_text();
+    return out;
+  }
+  if (version) {
+    out.command = "version";
     return out;
   }
   std::vector<std::string> words;

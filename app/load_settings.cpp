@@ -106,6 +106,24 @@ std::size_t count(const std::string& text, std::int64_t low) {
   return static_cast<std::size_t>(n);
 }
 
+std::string http_address(std::string t) {
+  if (!t.starts_with("http://") && !t.starts_with("https://"))
+    throw config_error("must begin with http:// or https://");
+  while (t.ends_with('/'))
+    t.pop_back();
+  return t;
+}
+
+/// It becomes a header, and nobody between may read it.
+void check_key(const provider_settings& p) {
+  auto control = [](unsigned char c) { return c < 0x20 || c == 0x7f; };
+  if (std::any_of(p.api_key.begin(), p.api_key.end(), control))
+    throw config_error("the key of provider " + p.name + " has a line break or the like in it");
+  if (!p.api_key.empty() && is_sent_in_the_open(p.base_url))
+    throw config_error("the key of provider " + p.name +
+                       " would be sent unencrypted: its address must begin with https://");
+}
+
 provider_settings read_provider(const row& r, const std::string& where, const settings& s) {
   provider_settings p;
   p.first_token = s.rehearsal.first_token;
@@ -116,13 +134,7 @@ provider_settings read_provider(const row& r, const std::string& where, const se
       throw config_error("must be one of openai, rehearsal");
     p.kind = t == "openai" ? provider_kind::openai : provider_kind::rehearsal;
   });
-  take(r, "base_url", [&](auto& t) {
-    if (!t.starts_with("http://") && !t.starts_with("https://"))
-      throw config_error("must begin with http:// or https://");
-    p.base_url = t;
-    while (p.base_url.ends_with('/'))
-      p.base_url.pop_back();
-  });
+  take(r, "base_url", [&](auto& t) { p.base_url = http_address(t); });
   take(r, "api_key", [&](auto& t) { p.api_key = t; });
   take(r, "concurrency", [&](auto& t) { p.concurrency = count(t, 1); });
   take(r, "queue", [&](auto& t) { p.queue = count(t, 0); });
@@ -133,6 +145,7 @@ provider_settings read_provider(const row& r, const std::string& where, const se
     throw config_error(where + ": a provider needs a name");
   if (p.kind == provider_kind::openai && p.base_url.empty())
     throw config_error(where + ": provider " + p.name + " needs a base_url");
+  check_key(p);
   return p;
 }
 
@@ -167,9 +180,9 @@ void default_models(settings& s, const environment& env) {
   p.api_key = variable_or(env, "OPENAI_API_KEY", "");
   if (!p.api_key.empty()) {
     p.name = "openai";
-    p.base_url = variable_or(env, "OPENAI_BASE_URL", "https://api.openai.com/v1");
-    while (p.base_url.ends_with('/'))
-      p.base_url.pop_back();
+    take(given{variable_or(env, "OPENAI_BASE_URL", "https://api.openai.com/v1"), "the environment"},
+         "OPENAI_BASE_URL", [&](auto& t) { p.base_url = http_address(t); });
+    check_key(p);
     m.name = variable_or(env, "OPENAI_MODEL", "gpt-4o-mini");
     m.provider = p.name;
     s.models.push_back(m);

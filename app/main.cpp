@@ -5,11 +5,15 @@
 #include "app/options.hpp"
 #include "app/version.hpp"
 
+#include <sys/resource.h>
+
 #include <csignal>
 #include <cstdio>
 #include <exception>
 
 int main(int argc, char** argv, char** envp) {
+  rlimit none{0, 0}; // a core would have keys and conversations in it
+  ::setrlimit(RLIMIT_CORE, &none);
   std::signal(SIGPIPE, SIG_IGN);
   std::signal(SIGXFSZ, SIG_IGN); // a limit on the size of files is a full disk, not the end
   try {

@@ -8,6 +8,7 @@
 #include "protocol/callback_token.hpp"
 
 #include <algorithm>
+#include <cctype>
 
 namespace parlor {
 
@@ -51,6 +52,25 @@ std::vector<std::string> networks(text t) {
   return items;
 }
 
+/// As browsers send them (RFC 6454 section 6.2): others would never match, and what is no address
+/// must not be taken for one that is trusted.
+std::vector<std::string> origins(text t) {
+  auto items = parse_list(t);
+  for (auto& i : items) {
+    auto host = i.starts_with("https://") ? 8U : i.starts_with("http://") ? 7U : 0U;
+    auto fit = [](unsigned char c) {
+      return std::isdigit(c) != 0 || std::islower(c) != 0 ||
+             std::string_view{"-._[]:"}.find(static_cast<char>(c)) != std::string_view::npos;
+    };
+    if (host == 0 || i.size() == host || !std::all_of(i.begin() + host, i.end(), fit))
+      throw config_error("must be origins as browsers send them, like https://app.example.org");
+    if (i.ends_with(host == 8 ? ":443" : ":80"))
+      throw config_error("must be origins as browsers send them, which is without " +
+                         i.substr(i.rfind(':')));
+  }
+  return items;
+}
+
 // clang-format off
 constexpr option table[] = {
   {"server.listen", string, "127.0.0.1:8080", "", "address and port to listen on; port 0 takes a free one",
@@ -60,14 +80,14 @@ constexpr option table[] = {
   {"server.public_url", string, "", "", "this server's address as others reach it; empty is where it listens",
    [](settings& s, text t) { s.server.public_url = public_address(t); }},
   {"server.cors_origins", list, "", "", "origins, comma-separated, whose pages may call",
-   [](settings& s, text t) { s.server.cors_origins = parse_list(t); }},
+   [](settings& s, text t) { s.server.cors_origins = origins(t); }},
   {"server.max_body", size, "25MiB", "", "largest request body",
    [](settings& s, text t) { s.server.max_body = parse_size(t); }},
   {"server.body_memory", size, "256MiB", "", "for bodies and WebSocket messages that are not answered yet, all together",
    [](settings& s, text t) { s.server.body_memory = parse_size(t); }},
   {"server.header_timeout", duration, "10s", "", "for the head of a request to arrive",
    [](settings& s, text t) { s.server.header_timeout = parse_duration(t); }},
-  {"server.body_timeout", duration, "10s", "", "for the body of a request, and a second more for each 16 KiB that has come",
+  {"server.body_timeout", duration, "10s", "", "for the body of a request to go on, and a second more for each 16 KiB that comes",
    [](settings& s, text t) { s.server.body_timeout = positive(t); }},
   {"server.idle_timeout", duration, "75s", "", "an unused connection is kept for this long",
    [](settings& s, text t) { s.server.idle_timeout = parse_duration(t); }},
@@ -115,7 +135,7 @@ constexpr option table[] = {
    [](settings& s, text t) { s.task.first_token_timeout = parse_duration(t); }},
   {"task.token_timeout", duration, "90s", "", "between two tokens",
    [](settings& s, text t) { s.task.token_timeout = parse_duration(t); }},
-  {"task.total_timeout", duration, "10m", "", "for one attempt in all",
+  {"task.total_timeout", duration, "10m", "", "for all attempts of a turn together, from its first call",
    [](settings& s, text t) { s.task.total_timeout = parse_duration(t); }},
   {"task.attempts", integer, "3", "", "calls made for a turn before it fails",
    [](settings& s, text t) { s.task.attempts = bounded<int>(t, 1, 100); }},
@@ -215,11 +235,12 @@ std::string usage_text() {
       "       parlor config default|show\n"
       "       parlor check-config\n\n"
       "Every option is a flag, an environment variable (PARLOR_SERVER_LISTEN) and a key of\n"
-      "the file, in this order of precedence. The names of the models and their providers\n"
-      "are in the file only.\n\n"
+      "the file, in this order of precedence; but secrets are no flags, as others can read\n"
+      "them. The names of the models and their providers are in the file only.\n\n"
       "  --config FILE\n      a TOML file (PARLOR_CONFIG)\n";
   for (auto& o : table) {
-    out += "  " + o.flag() + " " + std::string{o.allowed.empty() ? to_string(o.type) : o.allowed};
+    out += "  " + (o.type == option_type::secret ? o.variable() : o.flag()) + " " +
+           std::string{o.allowed.empty() ? to_string(o.type) : o.allowed};
     if (!o.value.empty())
       out += "  [" + std::string{o.value} + "]";
     out += "\n      " + std::string{o.help} + "\n";

@@ -226,7 +226,40 @@ std::string quoted(std::string_view text) {
   return out;
 }
 
+namespace {
+
+/// The quote at `i`: behind an odd number of backslashes.
+bool is_escaped(std::string_view text, std::size_t i) {
+  auto before = text.find_last_not_of('\\', i - 1); // a quote at least
+  return (i - before) % 2 == 0;
+}
+
+/// At most so many more than there are: what separates them is counted.
+bool has_too_many_values(std::string_view text) {
+  if (text.size() <= max_values)
+    return false;
+  std::size_t n = 0;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    auto c = text[i];
+    if (c == '"') { // to its end, which most of a long document is
+      do
+        i = text.find('"', i + 1);
+      while (i != text.npos && is_escaped(text, i));
+      if (i == text.npos)
+        return false; // the parser will say so
+    } else if (c == ',' || c == ':' || c == '[' || c == '{') {
+      ++n;
+    }
+  }
+  return n > max_values;
+}
+
+} // namespace
+
 boost::json::value parse(std::string_view text, fault& why) {
+  why = fault::too_many_values;
+  if (has_too_many_values(text))
+    return nullptr;
   boost::json::parse_options options;
   options.max_depth = 64;
   boost::system::error_code error;

@@ -36,6 +36,7 @@ constexpr std::pair<std::string_view, std::string_view> details[] = {
     {"the body must be a JSON object", "请求正文必须是 JSON 对象"},
     {"the body is not valid JSON", "请求正文不是有效的 JSON"},
     {"the document is nested too deeply", "JSON 嵌套过深"},
+    {"the document has too many values", "JSON 中的值过多"},
     {"a key occurs twice", "JSON 中有重复的键"},
 };
 

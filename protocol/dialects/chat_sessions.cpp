@@ -30,6 +30,7 @@ std::string encode(std::string_view epoch, language lang, const event& e) {
            quoted(e.task->id) + "}";
     break;
   case event_kind::delta:
+    data.reserve(e.text.size() + 48);
     data = R"({"type":"chunk","content":)";
     json::append_quoted(data, e.text);
     data += '}';

@@ -47,9 +47,10 @@ std::optional<refusal> read_object(std::string_view body, boost::json::object& o
   if (why != json::fault::none)
     return refusal{errc::bad_json,
                    {},
-                   why == json::fault::depth           ? "the document is nested too deeply"
-                   : why == json::fault::duplicate_key ? "a key occurs twice"
-                                                       : "the body is not valid JSON"};
+                   why == json::fault::depth             ? "the document is nested too deeply"
+                   : why == json::fault::duplicate_key   ? "a key occurs twice"
+                   : why == json::fault::too_many_values ? "the document has too many values"
+                                                         : "the body is not valid JSON"};
   if (!v.is_object())
     return refusal{errc::bad_json, {}, "the body must be a JSON object"};
   out = std::move(v.get_object());

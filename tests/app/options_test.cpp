@@ -52,7 +52,54 @@ TEST_CASE("an address is checked where it was given") {
   CHECK(unsafe_listener(with("")).empty());
   CHECK(unsafe_listener(with("server.listen = 'localhost:1'")).empty());
   CHECK_FALSE(unsafe_listener(with("server.listen = '0.0.0.0:1'")).empty());
-  CHECK(unsafe_listener(with("server.listen = '0.0.0.0:1'\nserver.key = 'k'")).empty());
+  auto keyed = [](const std::string& key) {
+    return unsafe_listener(with("server.listen = '0.0.0.0:1'\nserver.key = '" + key + "'"));
+  };
+  CHECK(keyed("0123456789abcdef").empty());
+  CHECK(keyed("changeme").find("can be guessed") != std::string::npos);
+  CHECK(unsafe_listener(with("server.key = 'k'")).empty()); // who is on this machine knows it
+}
+
+TEST_CASE("origins are as browsers send them") {
+  for (auto good : {"https://a.example", "http://127.0.0.1:3000", "http://[::1]:8080",
+                    "https://a.example:8443"})
+    CHECK(with(std::string{"[server]\ncors_origins = ['"} + good + "']").server.cors_origins ==
+          std::vector<std::string>{good});
+  for (auto bad : {"*", "a", "a.b", "https://", "https://a.b/", "https://A.B", "https://a.b:443",
+                   "http://a.b:80", "ftp://a.b", "https://a.b?c", "https://u@a.b", "null"})
+    CHECK(refused(std::string{"[server]\ncors_origins = ['https://ok.example', '"} + bad + "']")
+              .find("parlor.toml:2: server.cors_origins must be origins as browsers send them") ==
+          0);
+}
+
+TEST_CASE("a secret is no flag, and a flag has a value") {
+  CHECK(complaint([] {
+          line("--server.key=0123456789abcdef");
+        }).find("--server.key: others can read a command line; set PARLOR_SERVER_KEY") == 0);
+  CHECK(complaint([] { line("--server.key", "0123456789abcdef"); }).find("--server.key: ") == 0);
+  CHECK(complaint([] { line("--store.path=", "--log.level=info"); }) ==
+        "--store.path needs a value");
+}
+
+TEST_CASE("a key goes over the internet encrypted, and is one line") {
+  for (auto own : {"https://api.example.com/v1", "http://127.0.0.1:1/v1", "http://[::1]:1",
+                   "http://localhost:11434/v1", "http://vllm:8000/v1", "http://10.1.2.3/v1",
+                   "http://models.internal/v1", "http://192.168.0.4:80"})
+    CHECK_FALSE(is_sent_in_the_open(own));
+  for (auto open : {"http://api.example.com/v1", "http://8.8.8.8:80/v1", "http://api.example.com",
+                    "http://localhost@api.example.com/v1", "http://[2600::1]/"})
+    CHECK(is_sent_in_the_open(open));
+  auto complaint_of = [](std::string url, std::string key) {
+    return refused("", {{"OPENAI_API_KEY", key}, {"OPENAI_BASE_URL", url}});
+  };
+  CHECK(complaint_of("http://api.example.com/v1", "k").find("unencrypted") != std::string::npos);
+  CHECK(complaint_of("https://api.example.com/v1", "k\r\nX: y").find("line break") !=
+        std::string::npos);
+  CHECK(complaint_of("localhost:11434/v1", "k") ==
+        "the environment: OPENAI_BASE_URL must begin with http:// or https://");
+  CHECK(refused("[[provider]]\nname='a'\nkind='openai'\nbase_url='http://a.b/v1'\napi_key='k'\n"
+                "[[model]]\nname='m'")
+            .find("unencrypted") != std::string::npos);
 }
 
 TEST_CASE("a flag without its section is still near to the whole name") {

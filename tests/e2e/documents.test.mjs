@@ -188,9 +188,9 @@ test('the table of errors is the one of the program', () => {
 
 test('the table of settings is the one of the program', () => {
   const help = spawnSync(bin, ['--help'], { encoding: 'utf8' }).stdout;
-  const wanted = [...help.matchAll(/^  --(\w+\.\w+) (\S+)(?:  \[(.*)\])?\n      (.*)$/gm)].map(([, name, unit, value, meaning]) => [
-    `\`${name}\``,
-    `\`PARLOR_${name.toUpperCase().replace('.', '_')}\``,
+  const wanted = [...help.matchAll(/^  (?:--(\w+\.\w+)|PARLOR_(\w+)) (\S+)(?:  \[(.*)\])?\n      (.*)$/gm)].map(([, flag, secret, unit, value, meaning]) => [
+    `\`${flag ?? secret.toLowerCase().replace('_', '.')}\``,
+    `\`PARLOR_${secret ?? flag.toUpperCase().replace('.', '_')}\``,
     value ? `\`${value}\`` : '',
     unit.replaceAll('|', ', '),
     meaning,

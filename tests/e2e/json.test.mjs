@@ -161,6 +161,9 @@ test('J6 sizes and types', async () => {
   const long = 'x'.repeat(1024 * 1024);
   assert.equal((await (await parlor.post('/api/chat', { message: `echo: ${long}` })).json()).response, long);
   assert.equal((await parlor.post('/api/chat', { message: 'hi', metadata: { many: Array(100_000).fill(0) } })).status, 200);
+  const wide = await parlor.post('/api/chat', { message: 'hi', metadata: { many: Array(10_000_000).fill(0) } });
+  assert.equal(wide.status, 400);
+  assert.equal((await wide.json()).detail, 'the document has too many values');
   const r = await parlor.post('/api/chat', `{"message":"${'x'.repeat(25 * 1024 * 1024)}"}`);
   assert.equal(r.status, 413);
   assert.equal((await r.json()).code, 'body_too_large');

@@ -21,6 +21,28 @@ TEST_CASE("S2 a cursor is read as it was written, and nothing else is") {
     CHECK_FALSE(parse_cursor(bad));
 }
 
+TEST_CASE("J2 a document of very many values is refused before it takes memory for them") {
+  json::fault why{};
+  auto list = [](std::size_t n) {
+    std::string text = "[0";
+    for (std::size_t i = 1; i < n; ++i)
+      text += ",0";
+    return text + "]";
+  };
+  CHECK(json::parse(list(json::max_values - 1), why).is_array());
+  CHECK(why == json::fault::none);
+  json::parse(list(json::max_values + 1), why);
+  CHECK(why == json::fault::too_many_values);
+  // What looks like them in a text is none.
+  auto prose = R"({"a":"\"\\","b":")" + list(300'000) + R"(","c":"\\\"[,"})";
+  json::parse(prose, why);
+  CHECK(why == json::fault::none);
+  json::parse(R"({"a":"\\",)" + list(300'000).substr(1), why); // a text that has ended
+  CHECK(why == json::fault::too_many_values);
+  json::parse("[\"" + std::string(300'000, ','), why); // one that has not
+  CHECK(why == json::fault::syntax);
+}
+
 TEST_CASE("J2 J3 J4 documents that two readers would read differently are refused") {
   json::fault why{};
   json::parse(std::string(100'000, '['), why);
