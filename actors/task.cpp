@@ -5,7 +5,7 @@
 namespace parlor {
 
 void task_state::report(decltype(task_report::what) what) {
-  self->send(session, task_report{order->header->id, std::move(what)});
+  self->send(session, task_report{order->header, std::move(what)});
 }
 
 void task_state::begin_attempt() {
@@ -21,6 +21,9 @@ void task_state::begin_attempt() {
 
 void task_state::granted() {
   waiting_for_slot = false;
+  auto now = self->clock().now();
+  if (tried > 1 && now >= total_due)
+    return; // the alarm is on its way
   llm::call_request request;
   request.messages = order->messages;
   request.settings = order->settings;
@@ -29,7 +32,6 @@ void task_state::granted() {
   request.connect_timeout = model->connect;
   request.attempt = attempt;
   auto me = caf::actor_cast<task_actor>(self);
-  auto now = self->clock().now();
   if (tried == 1)
     total_due = now + model->total;
   call_from = last_piece = now;
@@ -48,8 +50,10 @@ void task_state::arm() {
 }
 
 void task_state::on_alarm(std::uint64_t gen) {
-  if (gen != generation || !call)
+  if (gen != generation)
     return;
+  if (!call) // it waits for the next attempt, or for a place to make it
+    return over(task_status::failed, errc::upstream_timeout, "total deadline", {});
   auto now = self->clock().now();
   if (shown) // one alarm is out, whatever the number of pieces: it finds out how long the last one
              // is ago
@@ -80,15 +84,18 @@ void task_state::measure(const std::optional<usage>& told, errc error) {
 }
 
 task_attempt_ended task_state::account(const std::optional<usage>& told, errc error) {
-  measure(told, error);
-  usage used;
-  if (told) {
-    used = *told;
-  } else {
+  auto used = told.value_or(usage{});
+  if (used.prompt_tokens == 0) {
+    used.exact = false;
     for (auto& m : order->messages)
       used.prompt_tokens += estimate_tokens(m);
-    used.completion_tokens = tokens;
   }
+  // Some tell it with each piece: then that of an answer that was cut is of what had come by then.
+  if (error != errc::none || (used.completion_tokens == 0 && tokens != 0)) {
+    used.exact = false;
+    used.completion_tokens = std::max(used.completion_tokens, tokens);
+  }
+  measure(used, error);
   total_used.exact = used.exact && (total_used.exact || total_used.total() == 0);
   total_used.prompt_tokens += used.prompt_tokens;
   total_used.completion_tokens += used.completion_tokens;
@@ -131,7 +138,8 @@ void task_state::attempt_failed(llm::call_failed& f) {
           {"task", order->header->id},
           {"request_id", order->header->request_id}});
   ticket->release(); // others may go while this one waits
-  ++generation;
+  phase_due = total_due;
+  arm();
   report(ended);
   report(task_retrying{attempt + 1, static_cast<std::uint32_t>(delay->count()), shown, {}, {}});
   ++attempt;

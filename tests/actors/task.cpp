@@ -41,6 +41,7 @@ struct bench {
   std::shared_ptr<llm::limiter> limit = llm::make_limiter(1, 1);
   std::shared_ptr<model_entry> model = std::make_shared<model_entry>();
   std::vector<seen> log;
+  usage last_used;
   task_actor worker;
 
   bench() {
@@ -63,10 +64,12 @@ struct bench {
             else if (auto* w = std::get_if<task_retrying>(&r.what))
               what = "retry " + std::to_string(w->attempt) + (w->discard ? " discard" : "");
             else if (auto* u = std::get_if<task_attempt_ended>(&r.what))
-              what = used(*u);
+              what = used(*u), last_used = u->used;
             else if (auto* o = std::get_if<task_over>(&r.what)) {
-              if (o->last)
+              if (o->last) {
                 log.push_back({time.now_ms(), used(*o->last)});
+                last_used = o->last->used;
+              }
               what = std::string{to_string(o->end.status)} + " " +
                      std::string{to_string(o->end.error)};
             }
@@ -166,6 +169,89 @@ TEST_CASE("U2 ten minutes are the end, however busy the stream is") {
   b.time.advance(1ms);
   REQUIRE(b.log.back().what == "failed upstream_timeout");
   REQUIRE(b.log.back().at == 600'000);
+}
+
+TEST_CASE("U7 attempts, and the waits between them, share one deadline") {
+  bench b;
+  b.model->total = 5s;
+  b.begin();
+  b.time.advance(1s);
+  b.news(b.unavailable()); // the next after a second
+  b.time.advance(1s);
+  REQUIRE(b.provider->requests.size() == 2);
+  b.time.advance(1s);
+  auto told = b.log.size();
+  b.news(b.unavailable()); // the next would be after two, when the deadline is
+  REQUIRE(b.log.size() == told + 2);
+  REQUIRE(b.log.back().what == "failed upstream_error");
+  REQUIRE(b.log.back().at == 3000);
+
+  bench c;
+  c.model->total = 5s;
+  c.begin();
+  c.time.advance(1s);
+  c.news(c.unavailable());
+  c.time.advance(3999ms);
+  REQUIRE(c.provider->requests.size() == 2);
+  REQUIRE(c.log.back().what == "retry 2");
+  c.time.advance(1ms);
+  REQUIRE(c.log.back().what == "failed upstream_timeout");
+  REQUIRE(c.log.back().at == 5000);
+}
+
+TEST_CASE("U2 the deadline is met while a retry waits for its place, too") {
+  bench b;
+  b.model->total = 5s;
+  b.begin();
+  auto other = b.limit->admit();
+  auto has_it = false;
+  other->acquire([&] { has_it = true; });
+  b.news(b.unavailable());
+  REQUIRE(has_it);
+  b.time.advance(4999ms);
+  REQUIRE(b.log.back().what == "retry 2");
+  b.time.advance(1ms);
+  REQUIRE(b.log.back().what == "failed upstream_timeout");
+  REQUIRE(b.provider->requests.size() == 1);
+  REQUIRE(std::count_if(b.log.begin(), b.log.end(),
+                        [](auto& s) { return s.what.rfind("used", 0) == 0; }) == 1);
+  other.reset();
+  b.time.settle();
+  REQUIRE(b.limit->in_flight() == 0);
+}
+
+TEST_CASE("U12 a usage that was told before the end, or in part, does not pass for the whole") {
+  auto used_of = [](std::optional<usage> told, errc error) {
+    bench b;
+    b.begin();
+    b.news(llm::call_delta{"some words that were said"});
+    if (error == errc::none) {
+      llm::call_finished f;
+      f.used = told;
+      b.news(f);
+    } else {
+      llm::call_failed f;
+      f.code = error;
+      f.used = told;
+      b.news(f);
+    }
+    return b.last_used;
+  };
+  auto said = estimate_tokens("some words that were said");
+  auto whole = used_of(usage{10, 5, true}, errc::none);
+  CHECK(whole.exact);
+  CHECK(whole.total() == 15);
+  auto cut = used_of(usage{10, 0, true}, errc::upstream_truncated);
+  CHECK_FALSE(cut.exact);
+  CHECK(cut.prompt_tokens == 10);
+  CHECK(cut.completion_tokens == said);
+  auto half = used_of(usage{10, 0, false}, errc::none);
+  CHECK_FALSE(half.exact);
+  CHECK(half.completion_tokens == said);
+  auto other_half = used_of(usage{0, 5, true}, errc::none);
+  CHECK_FALSE(other_half.exact);
+  CHECK(other_half.prompt_tokens > 0);
+  CHECK(other_half.completion_tokens == 5);
 }
 
 TEST_CASE("U6 after a piece was shown the retry is announced with discard; what cannot pass is not "
