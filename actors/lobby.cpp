@@ -15,34 +15,45 @@ void tell_expired(std::size_t n) {
 
 } // namespace
 
-void lobby_state::expire_stored() {
-  if (world->idle_expiry.count() == 0)
-    return;
+void lobby_state::expire_stored(const store::idle_place& after) {
   auto query = std::make_shared<store_query>();
   auto before = world->wall() - world->idle_expiry.count();
-  query->ask = [before](store::reader& r) -> std::any { return r.idle_sessions(before, 500); };
+  query->ask = [before, n = options.sweep_page, after](store::reader& r) -> std::any {
+    return r.idle_sessions(before, n, after);
+  };
+  sweeping = true;
   parlor::ask(
       self, world->archive, std::chrono::seconds{30}, store_query_ptr{std::move(query)},
       [this](const store_reply_ptr& reply) {
-        auto* found = std::any_cast<std::vector<session_key>>(&reply->value);
-        if (found == nullptr)
-          return;
-        std::vector<session_key> mine;
-        for (auto& k : *found)
-          if (std::hash<session_key>{}(k) % options.partitions == options.partition)
-            mine.push_back(k);
-        struct cleaning {
-          std::size_t asked, gone = 0;
-        };
-        auto all = std::make_shared<cleaning>(cleaning{mine.size()});
-        for (auto& k : mine)
-          expire(k, [all](bool gone) {
-            all->gone += gone ? 1 : 0;
-            if (--all->asked == 0)
-              tell_expired(all->gone);
-          });
+        auto* found = std::any_cast<store::idle_page>(&reply->value);
+        sweeping = found != nullptr && found->more;
+        if (found != nullptr)
+          expire_page(*found);
       },
-      [](caf::error&) { /* tried again at the next sweep */ });
+      [this](caf::error&) { sweeping = false; });
+}
+
+/// Those that are in use again, or still, are left for another time; what is behind them is not.
+void lobby_state::expire_page(const store::idle_page& page) {
+  struct cleaning {
+    std::size_t asked = 1, gone = 0;
+  };
+  auto all = std::make_shared<cleaning>();
+  auto answered = [this, all, last = page.last, more = page.more](bool gone) {
+    all->gone += gone ? 1 : 0;
+    if (--all->asked > 0)
+      return;
+    tell_expired(all->gone);
+    if (more)
+      expire_stored(last);
+  };
+  for (auto& k : page.sessions) {
+    if (std::hash<session_key>{}(k) % options.partitions != options.partition)
+      continue;
+    ++all->asked;
+    expire(k, answered);
+  }
+  answered(false);
 }
 
 void lobby_state::expire(const session_key& key, std::function<void(bool)> answered) {
@@ -157,7 +168,9 @@ lobby_actor::behavior_type lobby(lobby_actor::stateful_pointer<lobby_state> self
       observed(actor_kind::lobby, self, [self](const let_go&) { self->state.on_let_go(); }),
       observed(actor_kind::lobby, self,
                [self](const sweep&) {
-                 self->state.expire_stored();
+                 auto& s = self->state;
+                 if (s.world->idle_expiry.count() > 0 && !s.sweeping)
+                   s.expire_stored();
                  self->delayed_send(self, caf::timespan{self->state.options.sweep_every}, sweep{});
                }),
   };

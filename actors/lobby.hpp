@@ -20,6 +20,7 @@ struct lobby_options {
   std::size_t partition = 0; // of `partitions`: this one's sessions
   std::size_t partitions = 1;
   std::function<void(const session_key&)> lost; // tells the edges of a session that crashed
+  std::size_t sweep_page = 500;                 // sessions that are expired at once
 };
 
 /// Sessions in memory, at rest or not. Any thread.
@@ -44,13 +45,16 @@ struct lobby_state {
   std::map<caf::actor_addr, const session_key*> keys;    // into `sessions`
   std::multimap<time_point, const session_key*> resting; // into `sessions`, by when to let go
   bool letting_go = false;                               // the alarm is out
+  bool sweeping = false;                                 // stored sessions are being expired
   std::set<session_key> crashed;                         // and not come back yet
   entry& found(const session_key& key);
   bool let_leave(const leave& l);
   void on_let_go();
   void arm();
   void expire(const session_key& key, std::function<void(bool)> answered);
-  void expire_stored();
+  /// All that are idle for long enough, page by page; again at the next sweep.
+  void expire_stored(const store::idle_place& after = {});
+  void expire_page(const store::idle_page& page);
 };
 
 lobby_actor::behavior_type lobby(lobby_actor::stateful_pointer<lobby_state> self,

@@ -146,7 +146,8 @@ std::vector<session_key> sqlite_reader::unfinished_sessions() {
   return found;
 }
 
-std::vector<session_key> sqlite_reader::idle_sessions(std::int64_t moment, std::size_t limit) {
+idle_page sqlite_reader::idle_sessions(std::int64_t moment, std::size_t limit,
+                                       const idle_place& after) {
   snapshot one{db_};
   // An index over all tenants would be written by every turn; there are only a few of them.
   std::vector<std::string> tenants;
@@ -156,19 +157,28 @@ std::vector<session_key> sqlite_reader::idle_sessions(std::int64_t moment, std::
                           "NOT NULL");
        r.next();)
     tenants.push_back(r.text(0));
-  std::vector<std::pair<std::int64_t, session_key>> found;
+  struct idle {
+    std::int64_t at, number;
+    session_key key;
+  };
+  std::vector<idle> found;
   for (auto& tenant : tenants)
-    for (auto r = db_.query("SELECT last_accessed, name FROM session WHERE tenant = ? AND "
-                            "last_accessed < ? AND open_tasks = 0 ORDER BY last_accessed LIMIT ?",
-                            tenant, moment, limit);
+    for (auto r = db_.query("SELECT last_accessed, number, name FROM session WHERE tenant = ? AND "
+                            "last_accessed < ? AND (last_accessed, number) > (?, ?) AND open_tasks "
+                            "= 0 ORDER BY last_accessed, number LIMIT ?",
+                            tenant, moment, after.at, after.number, limit);
          r.next();)
-      found.emplace_back(r.integer(0), session_key{tenant, r.text(1)});
-  std::sort(found.begin(), found.end());
+      found.push_back({r.integer(0), r.integer(1), session_key{tenant, r.text(2)}});
+  std::sort(found.begin(), found.end(),
+            [](auto& a, auto& b) { return std::tie(a.at, a.number) < std::tie(b.at, b.number); });
+  idle_page page;
+  page.more = found.size() >= limit;
   found.resize(std::min(found.size(), limit));
-  std::vector<session_key> keys;
-  for (auto& [at, key] : found)
-    keys.push_back(std::move(key));
-  return keys;
+  for (auto& i : found)
+    page.sessions.push_back(std::move(i.key));
+  if (!found.empty())
+    page.last = {found.back().at, found.back().number};
+  return page;
 }
 
 // -- tasks

@@ -28,7 +28,8 @@ public:
   std::optional<external_session> find_external(const session_key& key) override;
   external_counts count_external() override;
   std::vector<session_key> unfinished_sessions() override;
-  std::vector<session_key> idle_sessions(std::int64_t moment, std::size_t limit) override;
+  idle_page idle_sessions(std::int64_t moment, std::size_t limit,
+                          const idle_place& after = {}) override;
   std::vector<usage_recorded> usage_of(const std::string& task) override;
 
 private:

@@ -131,6 +131,7 @@ struct stored_task {
   task_kind kind = task_kind::chat;
   std::string ref;
   bool wants_text_done = false;
+  std::uint32_t accounted = 0; // attempts of one that is open whose usage is recorded: up to this
 };
 
 struct stored_session {
@@ -172,6 +173,17 @@ struct session_page {
 struct message_page {
   std::vector<history_message> messages; // oldest first
   std::string next_before; // pass as `before` for the page of older ones; empty: no more
+};
+
+/// Where a list of idle sessions goes on: behind the one last used then, with that number.
+struct idle_place {
+  std::int64_t at = 0;
+  std::int64_t number = 0;
+};
+struct idle_page {
+  std::vector<session_key> sessions; // least recently used first
+  idle_place last;
+  bool more = false;
 };
 
 // -- the port
@@ -246,7 +258,8 @@ public:
   /// Sessions that have a task which has not ended: found at start-up.
   virtual std::vector<session_key> unfinished_sessions() = 0;
   /// Sessions last used before `moment` (wall clock, ms), at most `limit`.
-  virtual std::vector<session_key> idle_sessions(std::int64_t moment, std::size_t limit) = 0;
+  virtual idle_page idle_sessions(std::int64_t moment, std::size_t limit,
+                                  const idle_place& after = {}) = 0;
   /// Usage records of a task, by attempt.
   virtual std::vector<usage_recorded> usage_of(const std::string& task) = 0;
 };

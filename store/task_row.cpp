@@ -55,7 +55,7 @@ task_row read_open(sqlite::connection& db, const sqlite::rows& r, bool texts) {
   // What is recorded of an attempt may be newer than the log.
   for (auto a = db.query("SELECT coalesce(max(attempt), 0) FROM attempt WHERE task = ?", row.id);
        a.next();)
-    row.task.view.attempt = a.small(0);
+    row.task.view.attempt = row.task.accounted = a.small(0);
   return row;
 }
 

@@ -86,6 +86,31 @@ TEST_CASE("only a session itself can make its lobby forget it") {
 
 // -- the sweep ---
 
+TEST_CASE("sessions that are in use do not keep those behind them from expiring") {
+  house h;
+  h.world->idle_expiry = 60s;
+  h.world->memory_for = 1s;
+  h.options.sweep_every = 45s;
+  h.options.sweep_page = 2;
+  h.open();
+  for (auto id : {"watched1", "watched2", "watched3", "left1", "left2", "left3", "left4"}) {
+    h.room.id = id;
+    h.chat("t_" + h.room.id);
+    if (h.room.id[0] == 'w') {
+      h.watch(h.new_ear());
+    }
+    h.time.advance(1s);
+  }
+  h.time.advance(24s);
+  for (auto id : {"watched1", "watched2", "watched3"}) { // they come back now and then
+    h.room.id = id;
+    h.watch(h.new_ear());
+  }
+  h.time.advance(65s);
+  for (auto id : {"left1", "left2", "left3", "left4"})
+    CHECK(h.disk.data.sessions.count({"", id}) == 0);
+}
+
 TEST_CASE("a session that is not in memory expires with the first sweep after its time") {
   house h;
   h.open();

@@ -23,7 +23,8 @@ struct sim_disk {
   std::vector<std::size_t> commits;  // groups in each
   std::vector<std::int64_t> refused; // when
   int reads = 0;
-  std::vector<past> pages; // that were asked for
+  std::vector<past> pages;                     // that were asked for
+  std::map<session_key, std::int64_t> numbers; // as the store gives sessions
   std::function<std::int64_t()> now = [] { return std::int64_t{0}; };
 
   std::vector<store::group_result> apply(std::span<const store::fact_group> groups) {
@@ -122,16 +123,27 @@ struct sim_reader final : store::reader {
     disk.pages.push_back(what);
     return readable().past_of(key, what);
   }
-  std::vector<session_key> idle_sessions(std::int64_t moment, std::size_t limit) override {
-    std::vector<session_key> out;
+  store::idle_page idle_sessions(std::int64_t moment, std::size_t limit,
+                                 const store::idle_place& after) override {
+    std::vector<std::tuple<std::int64_t, std::int64_t, session_key>> found;
     for (auto& [key, s] : readable().sessions) {
       auto open = std::any_of(disk.data.tasks.begin(), disk.data.tasks.end(), [&](auto& t) {
         return t.second.key == key && t.second.ended_seq == 0;
       });
-      if (!open && s.row.view.last_accessed < moment && out.size() < limit)
-        out.push_back(key);
+      auto number = disk.numbers.try_emplace(key, disk.numbers.size() + 1).first->second;
+      auto at = s.row.view.last_accessed;
+      if (!open && at < moment && std::pair{at, number} > std::pair{after.at, after.number})
+        found.emplace_back(at, number, key);
     }
-    return out;
+    std::sort(found.begin(), found.end());
+    store::idle_page page;
+    page.more = found.size() >= limit;
+    found.resize(std::min(found.size(), limit));
+    for (auto& [at, number, key] : found) {
+      page.sessions.push_back(key);
+      page.last = {at, number};
+    }
+    return page;
   }
   std::vector<store::usage_recorded> usage_of(const std::string& task) override {
     std::vector<store::usage_recorded> out;

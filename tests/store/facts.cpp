@@ -163,7 +163,7 @@ TEST_CASE_METHOD(fixture, "an open task shows its checkpoints", "[store]") {
   CHECK(image.session->view.state == "running");
   CHECK(image.session->view.active_task == "t1");
   CHECK(r->unfinished_sessions() == std::vector{alice});
-  CHECK(r->idle_sessions(99999, 10).empty());
+  CHECK(r->idle_sessions(99999, 10).sessions.empty());
 
   log.note(delta(8, 1600, "!"));
   auto e = ended(alice, "t1", 1700, 9);
@@ -184,8 +184,8 @@ TEST_CASE_METHOD(fixture, "an open task shows its checkpoints", "[store]") {
   CHECK(replay(1, 1000, header, done->text, done->log, &whole).size() == 6);
   CHECK(whole);
   CHECK(r->unfinished_sessions().empty());
-  CHECK(r->idle_sessions(99999, 10) == std::vector{alice});
-  CHECK(r->idle_sessions(1700, 10).empty());
+  CHECK(r->idle_sessions(99999, 10).sessions == std::vector{alice});
+  CHECK(r->idle_sessions(1700, 10).sessions.empty());
 }
 
 TEST_CASE_METHOD(fixture, "a batch of 64 groups adds up", "[store]") {

@@ -161,8 +161,13 @@ TEST_CASE_METHOD(fixture, "idle sessions come by age, whoever they belong to", "
          turn({"", "n1"}, "t3", 110, 1), turn({"b", "b2"}, "t4", 500, 1),
          turn({"a", "busy"}, "t5", 10, 1)});
   apply({{accepted({"a", "busy"}, "t6", 20, 10)}});
-  CHECK(r->idle_sessions(400, 10) ==
+  CHECK(r->idle_sessions(400, 10).sessions ==
         std::vector<session_key>{{"b", "b1"}, {"a", "a1"}, {"", "n1"}});
-  CHECK(r->idle_sessions(400, 2) == std::vector<session_key>{{"b", "b1"}, {"a", "a1"}});
+  auto first = r->idle_sessions(400, 2);
+  CHECK(first.sessions == std::vector<session_key>{{"b", "b1"}, {"a", "a1"}});
+  CHECK(first.more);
+  auto second = r->idle_sessions(400, 2, first.last);
+  CHECK(second.sessions == std::vector<session_key>{{"", "n1"}});
+  CHECK_FALSE(second.more);
   CHECK(r->unfinished_sessions() == std::vector<session_key>{{"a", "busy"}});
 }
