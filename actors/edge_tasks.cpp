@@ -60,6 +60,15 @@ void edge_state::with_task(const visit_ptr& v, int looks) {
         found->task = std::move(*whole);
     } else if (watches(*v)) {
       begin(*found, *v, epoch);
+      if (found->reset) {
+        auto session = r.find_session(found->task.key);
+        if (session)
+          found->session = std::move(session->view);
+        else // the task is what is left of it
+          found->session = {.id = found->task.key.id,
+                            .created_at = found->task.view.created_at,
+                            .last_accessed = found->task.ended_at};
+      }
       if (found->after < found->task.ended_seq)
         found->page = r.past_of_task(tenant, v->task, past{.after = found->after, .room = room})
                           .value_or(past_page{});
@@ -159,12 +168,10 @@ void edge_state::replay_ended(const visit_ptr& v, const stored_past& found) {
   w.seen = found.after;
   open(w, &t.view, !v->after);
   if (found.reset) {
-    session_view none;
-    none.id = t.key.id;
     auto view = t.view;
     view.end = told.back()->end;
     view.text = view.end->content;
-    v->exchange->push(as_chunk(v->shape->reset(options.epoch, &view, none)));
+    v->exchange->push(as_chunk(v->shape->reset(options.epoch, &view, found.session)));
   }
   tell_stored(w, found.page);
 }

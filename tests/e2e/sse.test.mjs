@@ -82,6 +82,8 @@ test('S2 a task that has ended, from every place', async () => {
   for (const id of [`other000-${end}`, 'a-1', `${epoch}-${Number(end) + 5_000_000}`, `${epoch}-18446744073709551615`]) {
     const events = await from(id);
     assert.deepEqual(events.map((e) => e.data.type), ['reset', 'done'], id);
+    assert.equal(events[0].data.snapshot.session.message_count, 2);
+    assert.ok(events[0].data.snapshot.session.created_at > '2020');
     assert.equal(textOf(events), '1 2 3 4 5');
   }
   // The other dialect.
