@@ -58,6 +58,22 @@ void conversation::remember(message asked, message answer) {
   history_.push_back(std::move(answer));
   if (images) // what is not sent any more needs no memory either
     fit_images(history_, limits_.image_bytes);
+  std::size_t bytes = 0;
+  auto first = history_.size();
+  for (; first > 0 && bytes <= window_bytes(limits_.token_budget); first -= 2)
+    bytes += history_[first - 1].content.size() + history_[first - 2].content.size();
+  history_.erase(history_.begin(), history_.begin() + static_cast<std::ptrdiff_t>(first));
+  older_ += static_cast<std::int64_t>(first);
+}
+
+/// What the attempt that a dead server had under way has used, as far as can be told: the model was
+/// asked, or may have been.
+attempt_usage conversation::interrupted(const turn_state& turn, const std::string& shown) const {
+  auto& r = turn.request;
+  auto prompt = r.kind == task_kind::chat
+                    ? fit_window(system_prompt_, history_, r.said, limits_.token_budget).tokens
+                    : estimate_tokens(r.said);
+  return {turn.first_attempt - 1, {prompt, estimate_tokens(shown), false}, errc::interrupted};
 }
 
 effects conversation::resume(std::int64_t now) {
@@ -88,24 +104,34 @@ effects conversation::resume(std::int64_t now) {
     if (turn.awaited()) {
       turn.first_attempt = std::max<std::uint32_t>(t.view.attempt, 1);
     } else if (t.started_seq != 0) {
-      turn.first_attempt = std::max<std::uint32_t>(t.view.attempt, 1) + 1;
+      turn.first_attempt = std::max({t.view.attempt, t.accounted, 1U}) + 1;
+      std::optional<attempt_usage> last;
+      // Services outside are no models, and between two agents none may have been asked.
+      if (turn.request.kind == task_kind::chat ||
+          (turn.request.kind == task_kind::pipeline && (turn.stage || turn.done.empty()))) {
+        turn.first_attempt = std::max(t.view.attempt, t.accounted + 1) + 1;
+        last = interrupted(turn, t.view.text);
+        turn.spent = last->used;
+      }
       turn.resumed = true;
-      if (!limits_.retry_interrupted) {
+      if (!limits_.retry_interrupted || turn.first_attempt > limits_.most_attempts) {
         outcome end;
         end.status = task_status::failed;
         end.error = errc::interrupted;
         end.content = t.view.text;
         end.attempts = turn.first_attempt - 1;
-        end.used.completion_tokens = estimate_tokens(end.content);
+        end.used = turn.spent;
         if (!end.content.empty()) {
           end.message_id = make_message_id();
           remember(turn.request.said, {role::assistant, end.content, {}});
           ++message_count_;
         }
         total_tokens_ += end.used.total();
-        conclude(turn, {std::move(end), {}, {}}, {}, {}, out, now);
+        conclude(turn, {std::move(end), {}, last}, {}, {}, out, now);
         continue;
       }
+      if (last)
+        record_usage(turn, *last, out, now);
     }
     --message_count_; // counted again when it ends
     --question_count_;
@@ -360,6 +386,7 @@ effects conversation::remove(bool expired, std::uint64_t promise, std::int64_t n
   waiting_record note{waiting_record::kind::remove};
   note.promise = promise;
   store::fact_group group;
+  lease_ = std::min(lease_, durable_lease_); // one that is under way may be refused
   lease_for(group, note, 1);
   auto e = make(expired ? event_kind::session_expired : event_kind::session_deleted, nullptr, now);
   group.push_back(store::session_removed{key_, now, expired});

@@ -9,6 +9,7 @@
 #include "store/store.hpp"
 
 #include <boost/container/deque.hpp>
+#include <boost/container/small_vector.hpp>
 
 #include <functional>
 #include <map>
@@ -26,6 +27,7 @@ struct session_limits {
   std::size_t image_bytes = 8 * 1024 * 1024; // of earlier questions' images that are sent with one
   bool retry_interrupted =
       true; // a task whose server died is run again, or fails with `interrupted`
+  std::uint32_t most_attempts = 10; // of one that is run again: it may be what the server dies of
   std::size_t recent_events = 1024; // kept in memory once their task has ended
   std::uint64_t lease_block = 4096; // event numbers taken from the store at once
 };
@@ -90,7 +92,7 @@ struct answer_effect {
 struct retire_effect {}; // the session is gone
 using effect = std::variant<record_effect, publish_effect, run_effect, stop_effect,
                             hand_over_effect, answer_effect, retire_effect>;
-using effects = std::vector<effect>;
+using effects = boost::container::small_vector<effect, 2>; // most often it is one
 
 /// Of boost: an empty std::deque of libstdc++ holds 576 bytes, and there may be many.
 using event_queue = boost::container::deque<event_ptr>;
@@ -191,6 +193,7 @@ private:
     bool resumed = false;                // by a restart: the retry has still to be announced
     std::vector<task_order::stage> done; // before a restart
     stage_name stage;                    // that a restart interrupted; may be null
+    usage spent;                         // by the attempt that a restart interrupted, estimated
     std::uint64_t log_seq = 0;           // what is logged from now on follows this event
     std::int64_t log_at = 0;
     std::vector<std::uint64_t> cancel_promises; // cancelled before its acceptance was durable
@@ -253,6 +256,7 @@ private:
   task_header_ptr make_header(const turn_request& r, std::int64_t at) const;
   static answer_effect refuse(std::uint64_t promise, errc code);
   void remember(message asked, message answer);
+  attempt_usage interrupted(const turn_state& turn, const std::string& shown) const;
   std::shared_ptr<event> make(event_kind kind, const task_header_ptr& task, std::int64_t now);
   void tell(event_ptr e, std::uint64_t gate, effects& out);
   void release(effects& out);
@@ -273,6 +277,9 @@ private:
   void record_stage(effects& out, std::int64_t now);
   void end_unstarted(turn_state t, errc why, std::vector<std::uint64_t> promises, effects& out,
                      std::int64_t now);
+  /// `model`: where it is not the task's.
+  void record_usage(const turn_state& turn, const attempt_usage& of, effects& out, std::int64_t now,
+                    std::string model = {});
   void conclude_running(effects& out, std::int64_t now);
   void conclude(const turn_state& t, run_state::ending over, task_log::pieces shown,
                 std::vector<std::uint64_t> promises, effects& out, std::int64_t now,

@@ -40,8 +40,10 @@ void conversation::lease_more(effects& out) {
   store::fact_group group;
   waiting_record note{waiting_record::kind::lease};
   lease_for(group, note, limits_.lease_block / 2);
-  if (!group.empty())
-    record(std::move(group), std::move(note), out);
+  if (group.empty())
+    return;
+  note.again = group; // events wait for it, the last perhaps, after which nobody asks again
+  record(std::move(group), std::move(note), out);
 }
 
 void conversation::tell(event_ptr e, std::uint64_t gate, effects& out) {
@@ -143,6 +145,10 @@ effects conversation::durable(std::uint64_t ticket, const store::group_result& r
     trim();
     return out;
   case waiting_record::kind::remove:
+    // What waits for another record is not told any more, and does not hold this up.
+    outgoing_.erase(std::remove_if(outgoing_.begin(), outgoing_.end(),
+                                   [&](auto& p) { return waiting_.contains(p.gate); }),
+                    outgoing_.end());
     release(out);
     if (running_)
       for (auto* promises : {&running_->cancel_promises, &running_->called.promises})

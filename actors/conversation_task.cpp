@@ -118,12 +118,18 @@ effects conversation::attempt_ended(const std::string& task, std::uint32_t attem
     return out;
   auto& run = *running_;
   run.attempt = std::max(run.attempt, attempt + 1);
+  record_usage(run.turn, {attempt, used, error}, out, now, std::move(model));
+  return out;
+}
+
+void conversation::record_usage(const turn_state& turn, const attempt_usage& of, effects& out,
+                                std::int64_t now, std::string model) {
   waiting_record note{waiting_record::kind::usage};
-  note.again = {store::usage_recorded{task, attempt, model.empty() ? run.turn.header->model : model,
-                                      now, used, error}};
+  note.again = {store::usage_recorded{turn.header->id, of.attempt,
+                                      model.empty() ? turn.header->model : std::move(model), now,
+                                      of.used, of.error}};
   auto group = note.again;
   record(std::move(group), std::move(note), out);
-  return out;
 }
 
 effects conversation::finished(const std::string& task, outcome end, std::string answer_extra,
@@ -178,6 +184,10 @@ void conversation::conclude_running(effects& out, std::int64_t now) {
     end.message_id = make_message_id();
     remember(turn.request.said, {role::assistant, end.content, run.over->answer_extra});
     ++message_count_;
+  }
+  if (auto& spent = turn.spent; spent.total() != 0) {
+    end.used = {spent.prompt_tokens + end.used.prompt_tokens,
+                spent.completion_tokens + end.used.completion_tokens, false};
   }
   total_tokens_ += end.used.total();
   last_accessed_ = now;

@@ -13,13 +13,14 @@
 #include "actors/measures.hpp"
 #include "actors/turn_gate.hpp"
 
+#include <boost/container/small_vector.hpp>
+
 #include <deque>
 #include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <unordered_map>
-#include <unordered_set>
 
 namespace parlor {
 
@@ -123,6 +124,7 @@ struct stored_past {
   past_page page;          // of who watches, if it has ended
   std::uint64_t after = 0; // where that begins
   bool reset = false;      // with a snapshot: the cursor was not of this task
+  session_view session;    // for that
 };
 
 struct edge_state {
@@ -133,7 +135,9 @@ struct edge_state {
   edge_options options;
   std::uint64_t next_id = 1;
   std::unordered_map<std::uint64_t, watcher> watchers;
-  std::unordered_map<session_key, std::unordered_set<std::uint64_t>> by_session;
+  /// The ids of its watchers, ascending. Nearly always there is one, and each event looks for it.
+  using audience = boost::container::small_vector<std::uint64_t, 1>;
+  std::unordered_map<session_key, audience> by_session;
   /// Ends that say a long text, while a connection holds one: all who are told it share it.
   struct long_end {
     std::string task;

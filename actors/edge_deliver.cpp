@@ -48,11 +48,10 @@ void edge_state::on_event(const published& p) {
     language lang;
     http::chunk bytes;
   };
-  std::vector<encoded> cache;
+  boost::container::small_vector<encoded, 2> cache;
   http::cork cork;
   socket_frames frames;
-  std::vector<std::uint64_t> ids{s->second.begin(), s->second.end()};
-  for (auto id : ids) {
+  for (auto id : audience{s->second}) { // some may go by what they are told
     auto i = watchers.find(id);
     if (i == watchers.end() || p.what->seq <= i->second.seen)
       continue;

@@ -7,6 +7,8 @@
 #include "actors/replay.hpp"
 #include "protocol/sse.hpp"
 
+#include <algorithm>
+
 namespace parlor {
 
 watcher& edge_state::add(const visit& v, std::shared_ptr<http::outbox> out, session_key key,
@@ -21,7 +23,7 @@ watcher& edge_state::add(const visit& v, std::shared_ptr<http::outbox> out, sess
   w.key = key;
   w.task = std::move(task);
   options.counts->add(key);
-  by_session[std::move(key)].insert(id);
+  by_session[std::move(key)].push_back(id);
   stats_of_edges().watchers.fetch_add(1, std::memory_order_relaxed);
   if (v.what == visit::kind::plan_stream)
     stats_of_edges().plan_pages.fetch_add(1, std::memory_order_relaxed);
@@ -97,7 +99,7 @@ void edge_state::born(const session_key& key, std::uint64_t seq) {
   auto s = by_session.find(key);
   if (s == by_session.end())
     return;
-  for (auto id : std::vector<std::uint64_t>{s->second.begin(), s->second.end()}) {
+  for (auto id : audience{s->second}) {
     auto& w = watchers.at(id);
     if (w.socket && std::exchange(w.socket->unborn, false))
       join(w, cursor{options.epoch, seq});
@@ -118,7 +120,7 @@ void edge_state::rejoin(const session_key& key) {
   auto s = by_session.find(key);
   if (s == by_session.end())
     return;
-  for (auto id : std::vector<std::uint64_t>{s->second.begin(), s->second.end()}) {
+  for (auto id : audience{s->second}) {
     auto& w = watchers.at(id);
     if (!w.listening)
       continue; // its own request is on its way, and will be told
@@ -310,8 +312,9 @@ void edge_state::end(std::uint64_t id, bool close) {
   if (w.what == visit::kind::plan_stream)
     stats_of_edges().plan_pages.fetch_sub(1, std::memory_order_relaxed);
   if (auto s = by_session.find(w.key); s != by_session.end()) {
-    s->second.erase(id);
-    if (s->second.empty())
+    auto& ids = s->second;
+    ids.erase(std::lower_bound(ids.begin(), ids.end(), id));
+    if (ids.empty())
       by_session.erase(s);
   }
   if (w.listening)

@@ -5,7 +5,7 @@
 namespace parlor {
 
 void external_task_state::report(decltype(task_report::what) what) {
-  self->send(session, task_report{order->header->id, std::move(what)});
+  self->send(session, task_report{order->header, std::move(what)});
 }
 
 void external_task_state::begin_attempt() {

@@ -139,7 +139,7 @@ struct task_over {
 };
 /// What a task tells its session, in order; nothing follows task_over.
 struct task_report {
-  std::string task;
+  task_header_ptr task;
   std::variant<task_delta, task_retrying, task_progress, task_stage_done, task_attempt_ended,
                task_over>
       what;

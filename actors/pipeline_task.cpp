@@ -38,7 +38,7 @@ std::shared_ptr<const model_entry> with_deadlines(std::shared_ptr<const model_en
 } // namespace
 
 void pipeline_task_state::report(decltype(task_report::what) what) {
-  self->send(session, task_report{order->header->id, std::move(what)});
+  self->send(session, task_report{order->header, std::move(what)});
 }
 
 /// What its agents have come to before a restart, as far as the pipeline is still the same.

@@ -258,7 +258,7 @@ void session_state::answer(answer_effect&& a) {
 }
 
 void session_state::report(task_report& r) {
-  if (std::holds_alternative<task_over>(r.what) && r.task == running_id) {
+  if (std::holds_alternative<task_over>(r.what) && r.task->id == running_id) {
     running = nullptr;
     running_id.clear();
     last_active = self->clock().now(); // it is idle from now on
@@ -266,26 +266,27 @@ void session_state::report(task_report& r) {
   if (!talk)
     return;
   auto now = world->wall();
+  auto& task = r.task->id;
   if (auto* d = std::get_if<task_delta>(&r.what)) {
     if (silent_since != 0) // the wall clock may go back
       all_turns.first_token.observe(
           static_cast<double>(std::max<std::int64_t>(0, now - std::exchange(silent_since, 0))) /
           1000);
-    perform(talk->delta(r.task, std::move(d->text), now, std::move(d->stage)));
+    perform(talk->delta(task, std::move(d->text), now, std::move(d->stage)));
   } else if (auto* w = std::get_if<task_retrying>(&r.what)) {
-    perform(talk->retrying(r.task, w->attempt, w->delay_ms, w->discard, now, std::move(w->stage),
+    perform(talk->retrying(task, w->attempt, w->delay_ms, w->discard, now, std::move(w->stage),
                            std::move(w->why)));
   } else if (auto* p = std::get_if<task_progress>(&r.what)) {
-    perform(talk->progress(r.task, p->percent, std::move(p->text), now, std::move(p->stage)));
+    perform(talk->progress(task, p->percent, std::move(p->text), now, std::move(p->stage)));
   } else if (auto* s = std::get_if<task_stage_done>(&r.what)) {
-    perform(talk->stage_done(r.task, std::move(s->stage), std::move(s->result), now));
+    perform(talk->stage_done(task, std::move(s->stage), std::move(s->result), now));
   } else if (auto* u = std::get_if<task_attempt_ended>(&r.what)) {
-    perform(talk->attempt_ended(r.task, u->attempt, u->used, u->error, now, std::move(u->model)));
+    perform(talk->attempt_ended(task, u->attempt, u->used, u->error, now, std::move(u->model)));
   } else if (auto* o = std::get_if<task_over>(&r.what)) {
     std::optional<attempt_usage> last;
     if (o->last)
       last = attempt_usage{o->last->attempt, o->last->used, o->last->error};
-    perform(talk->finished(r.task, std::move(o->end), std::move(o->answer_extra), now, last));
+    perform(talk->finished(task, std::move(o->end), std::move(o->answer_extra), now, last));
   }
 }
 

@@ -128,10 +128,25 @@ TEST_CASE("an interrupted task is run again: announced, discarded, with the next
   REQUIRE(sent(t) == names{"question"});
   REQUIRE(t.c->task("a")->status == task_status::running);
   REQUIRE(t.c->task("a")->text.empty());
+  // The model was asked for it, and what it said is known in part.
+  REQUIRE(t.disk.usages.size() == 1);
+  auto spent = t.disk.usages[0];
+  REQUIRE(spent.task == "a");
+  REQUIRE(spent.attempt == 1);
+  REQUIRE(spent.error == errc::interrupted);
+  REQUIRE(spent.used.prompt_tokens >= estimate_tokens("question"));
+  REQUIRE(spent.used.completion_tokens == estimate_tokens("half"));
+  REQUIRE_FALSE(spent.used.exact);
   t.say("whole");
   t.finish(task_status::completed, errc::none, 2);
   t.commit();
   REQUIRE(t.last("completed a")->end->content == "whole");
+  REQUIRE(t.disk.usages.size() == 2);
+  auto& last = t.disk.usages[1];
+  REQUIRE(last.attempt == 2);
+  auto& all = t.last("completed a")->end->used;
+  REQUIRE(all.total() == spent.used.total() + last.used.total());
+  REQUIRE_FALSE(all.exact);
   REQUIRE(t.count("accepted a") == 1);
   REQUIRE(t.count("started a") == 1);
   require_replay_is_what_was_told(t);
@@ -161,6 +176,22 @@ TEST_CASE("a task that dies again and again keeps its record straight") {
   REQUIRE(t.disk.events(t.key).size() == t.told.size());
 }
 
+TEST_CASE("a task that every server has died of is not run for ever") {
+  session_limits l;
+  l.most_attempts = 4;
+  talk t{l};
+  t.submit("a");
+  t.commit();
+  for (int i = 1; i <= 4; ++i) {
+    REQUIRE(t.orders.size() == static_cast<std::size_t>(i));
+    t.crash(); // at once: nothing of the attempt but its number is known
+    t.commit();
+  }
+  REQUIRE(t.orders.size() == 4);
+  REQUIRE(t.last("failed a")->end->error == errc::interrupted);
+  REQUIRE(t.disk.usages.size() == 4);
+}
+
 TEST_CASE("by the other policy an interrupted task fails, and its text is kept") {
   session_limits l;
   l.retry_interrupted = false;
@@ -177,12 +208,43 @@ TEST_CASE("by the other policy an interrupted task fails, and its text is kept")
   REQUIRE(end != nullptr);
   REQUIRE(end->end->error == errc::interrupted);
   REQUIRE(end->end->content == "half");
+  REQUIRE(t.disk.usages.size() == 1);
+  REQUIRE(t.disk.usages[0].attempt == 1);
+  REQUIRE(t.disk.usages[0].error == errc::interrupted);
+  REQUIRE(t.disk.usages[0].used.total() == end->end->used.total());
+  REQUIRE(end->end->used.prompt_tokens > 0);
+  REQUIRE(t.c->view().total_tokens == end->end->used.total());
   REQUIRE(t.running() == "b"); // it had not begun: nothing was interrupted
   REQUIRE(t.orders.back()->first_attempt == 1);
   t.finish();
   t.commit();
   REQUIRE(t.count("failed a") == 1);
   require_replay_is_what_was_told(t);
+}
+
+TEST_CASE("an attempt that was accounted for before the server died is so once") {
+  talk t;
+  t.submit("a");
+  t.commit();
+  t.take(t.c->attempt_ended("a", 1, {5, 6, true}, errc::upstream_error, t.now));
+  t.commit();
+  t.crash(); // while the second ran, or was waited for
+  t.commit();
+  REQUIRE(t.orders.back()->first_attempt == 3);
+  REQUIRE(t.disk.usages.size() == 2);
+  REQUIRE(t.disk.usages[0].used.exact);
+  REQUIRE(t.disk.usages[1].attempt == 2);
+}
+
+TEST_CASE("what had not begun when the server died has used nothing") {
+  talk t;
+  t.submit("a");
+  t.submit("b");
+  t.commit();
+  t.crash();
+  t.commit();
+  REQUIRE(t.disk.usages.size() == 1);
+  REQUIRE(t.disk.usages[0].task == "a");
 }
 
 TEST_CASE("open tasks go on in the order of their arrival") {

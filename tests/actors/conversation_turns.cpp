@@ -115,6 +115,24 @@ TEST_CASE("on_busy interrupt stops the running turn and goes before those who wa
   REQUIRE(t.running() == "b");
 }
 
+TEST_CASE("no more of a history is held than may be sent, whatever kind its turns are of") {
+  session_limits l;
+  l.token_budget = 100;
+  talk t{l};
+  for (int i = 0; i < 50; ++i) {
+    auto turn = t.turn("p" + std::to_string(i), std::string(1000, 'q'));
+    turn.kind = task_kind::pipeline;
+    t.submit(turn);
+    t.commit();
+    t.say(std::string(1000, 'a'));
+    t.finish();
+    t.commit();
+  }
+  auto held = t.c->at_rest();
+  REQUIRE(held.history.size() <= 4);
+  REQUIRE(held.older + static_cast<std::int64_t>(held.history.size()) == 100);
+}
+
 TEST_CASE("waiting and running turns are bounded") {
   session_limits l;
   l.max_turns = 3;

@@ -219,7 +219,7 @@ struct model_disk {
   void on(const store::usage_recorded& f) {
     usages.push_back(f);
     if (auto t = tasks.find(f.task); t != tasks.end() && t->second.ended_seq == 0)
-      t->second.view.attempt = std::max(t->second.view.attempt, f.attempt);
+      t->second.view.attempt = t->second.accounted = std::max(t->second.accounted, f.attempt);
   }
   void on(const store::key_probed&) {}
   void on(const store::session_removed& f) {

@@ -20,7 +20,7 @@ TEST_CASE("after a restart a pipeline goes on behind the agents that have come t
   h.wake();
   REQUIRE(h.model->calls.size() == 3);
   CHECK(h.prompt_of(2) == "user: Plan 7 for bread: {\"n\":7}\n");
-  CHECK(h.model->calls[2]->request.attempt == 2);
+  CHECK(h.model->calls[2]->request.attempt == 3); // the second was interrupted
   auto& again = h.new_ear();
   auto r = h.watch(again, 0);
   h.time.advance(400ms);
@@ -40,7 +40,7 @@ TEST_CASE("after a restart a pipeline goes on behind the agents that have come t
     if (auto block = pipeline_stream::encode("epoch", language::en, *e); !block.empty())
       before.push_back(block.substr(block.find("data: ") + 6));
   REQUIRE(before.size() == 4); // a chunk, complete, half an answer, and that it is void
-  CHECK(before[3] == R"({"type":"retry","attempt":2,"delay_ms":0,"discard":true,"agent":"second"})"
+  CHECK(before[3] == R"({"type":"retry","attempt":3,"delay_ms":0,"discard":true,"agent":"second"})"
                      "\n\n");
 }
 
