@@ -5,6 +5,7 @@
 #include <boost/json.hpp>
 
 #include <cstdlib>
+#include <utility>
 
 namespace parlor {
 
@@ -12,6 +13,31 @@ namespace {
 
 refusal wrong(std::string_view field, std::string detail) {
   return {errc::invalid_field, std::string{field}, std::move(detail)};
+}
+
+/// Nothing in it can be seen: controls, and what Unicode has of white space and of no width. Of
+/// valid UTF-8.
+bool is_blank(std::string_view text) {
+  constexpr std::pair<std::string_view, std::string_view> unseen[] = {
+      {"\xc2\x80", "\xc2\xa0"},         // U+0080 to U+00A0
+      {"\xe1\x9a\x80", "\xe1\x9a\x80"}, // U+1680
+      {"\xe2\x80\x80", "\xe2\x80\x8f"}, // U+2000 to U+200F
+      {"\xe2\x80\xa8", "\xe2\x80\xaf"}, // U+2028 to U+202F
+      {"\xe2\x81\x9f", "\xe2\x81\xaf"}, // U+205F to U+206F
+      {"\xe3\x80\x80", "\xe3\x80\x80"}, // U+3000
+      {"\xef\xbb\xbf", "\xef\xbb\xbf"}, // U+FEFF
+  };
+  while (!text.empty()) {
+    auto c = static_cast<unsigned char>(text.front());
+    std::size_t length = c <= 0x20 || c == 0x7f ? 1 : 0;
+    for (auto& [first, last] : unseen)
+      if (auto one = text.substr(0, first.size()); one >= first && one <= last)
+        length = first.size();
+    if (length == 0)
+      return false;
+    text.remove_prefix(length);
+  }
+  return true;
 }
 
 const boost::json::value* find(const boost::json::object& o, std::string_view field) {
@@ -65,7 +91,7 @@ std::optional<refusal> read_text(const boost::json::object& o, std::string_view 
   if (!v->is_string())
     return wrong(field, "must be a string");
   out = v->get_string();
-  if (out.find_first_not_of(" \t\r\n") == std::string::npos)
+  if (is_blank(out))
     return wrong(field, "must not be blank");
   return std::nullopt;
 }

@@ -21,6 +21,19 @@ TEST_CASE("S2 a cursor is read as it was written, and nothing else is") {
     CHECK_FALSE(parse_cursor(bad));
 }
 
+TEST_CASE("J6 a message in which nothing can be seen is blank") {
+  auto blank = [](std::string text) {
+    auto read = chat_sessions::parse_chat(R"({"message":")" + text + R"("})");
+    auto* why = std::get_if<refusal>(&read);
+    return why != nullptr && why->field == "message";
+  };
+  for (auto nothing : {"", " ", "\\t\\r\\n", "\\u0000", "\\u3000", "\\u00a0", "\\u2003\\u2028",
+                       "\\u200b", "\\ufeff", " \\u3000 \\u200d"})
+    CHECK(blank(nothing));
+  for (auto something : {"a", "\\u3000a", "\\u00a1", "\\u3001", "\\u2010", "\\ud83d\\ude00", "0"})
+    CHECK_FALSE(blank(something));
+}
+
 TEST_CASE("J2 a document of very many values is refused before it takes memory for them") {
   json::fault why{};
   auto list = [](std::size_t n) {
