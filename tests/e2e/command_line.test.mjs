@@ -87,6 +87,11 @@ test('mistakes in the configuration: 78, with the place and the nearest name', (
   refused(78, /--server\.listen must be address:port/, ['serve', '--server.listen=8080']);
   refused(78, /no key is configured/, ['serve', '--server.listen=0.0.0.0:0']);
   refused(78, /no key is configured/, ['check-config', '--server.listen=0.0.0.0:0']);
+  refused(78, /can be guessed/, ['serve', '--server.listen=0.0.0.0:0'], { PARLOR_SERVER_KEY: 'changeme' });
+  refused(78, /--server\.key: others can read a command line; set PARLOR_SERVER_KEY/, ['serve', '--server.key=0123456789abcdef']);
+  refused(78, /--store\.path needs a value/, ['serve', '--store.path=', '--log.level=info']);
+  refused(78, /--server\.cors_origins must be origins as browsers send them/, ['serve', '--server.cors_origins=*']);
+  refused(78, /would be sent unencrypted/, ['check-config'], { OPENAI_API_KEY: 'k', OPENAI_BASE_URL: 'http://api.example.com/v1' });
   refused(78, /PARLOR_LOG_LEVL: unknown variable.*did you mean PARLOR_LOG_LEVEL\?/, ['serve'], { PARLOR_LOG_LEVL: 'x' });
   refused(78, /PARLOR_LOG_LEVEL: log\.level must be one of/, ['serve'], { PARLOR_LOG_LEVEL: 'x' });
   refused(78, /--config: cannot read no\.toml/, ['serve', '--config', 'no.toml']);
