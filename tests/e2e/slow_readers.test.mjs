@@ -122,14 +122,14 @@ test('S5 who has vanished without a goodbye is noticed', { skip: !possible && 'n
   const dir = mkdtempSync(join(tmpdir(), 'parlor-vanished-'));
   writeFileSync(join(dir, 'client.mjs'), `
     import { connect } from 'node:net';
-    const s = connect(8080, '10.9.9.1', () => s.write('POST /api/chat/stream HTTP/1.1\\r\\nHost: parlor\\r\\nAuthorization: Bearer k\\r\\n' +
+    const s = connect(8080, '10.9.9.1', () => s.write('POST /api/chat/stream HTTP/1.1\\r\\nHost: parlor\\r\\nAuthorization: Bearer a-key-of-16-or-more\\r\\n' +
       'Content-Type: application/json\\r\\nContent-Length: 35\\r\\n\\r\\n{"message":"hi","rehearsal":"hang"}'));
     s.on('error', () => {}).once('data', () => console.log('watching.'));`);
   const env = {
     ...direct,
     PATH: `${process.env.PATH}:/usr/sbin:/sbin`,
     PARLOR_SERVER_LISTEN: '10.9.9.1:8080',
-    PARLOR_SERVER_KEY: 'k',
+    PARLOR_SERVER_KEY: 'a-key-of-16-or-more',
     PARLOR_STORE_PATH: join(dir, 'parlor.db'),
     PARLOR_LOG_LEVEL: 'error',
     PARLOR_REHEARSAL_ALLOW_SCRIPT: 'true',
@@ -141,7 +141,7 @@ test('S5 who has vanished without a goodbye is noticed', { skip: !possible && 'n
   const hear = (word, limit) => until(() => said.includes(`${word}.\n`), word, limit);
   try {
     tell(`${network}\n${bin} serve & parlor=$!`);
-    tell('ask() { curl -s -H "Authorization: Bearer k" 10.9.9.1:8080/metrics | grep -E "^(parlor_subscribers|parlor_http_connections) "; }');
+    tell('ask() { curl -s -H "Authorization: Bearer a-key-of-16-or-more" 10.9.9.1:8080/metrics | grep -E "^(parlor_subscribers|parlor_http_connections) "; }');
     tell('until ask; do sleep 0.05; done; echo ready.');
     await hear('ready');
     tell(`nsenter -t $there -n ${process.execPath} client.mjs & client=$!`);
