@@ -4,6 +4,8 @@
 #include "llm/guarded_dialer.hpp"
 
 #include <boost/asio/ip/address.hpp>
+#include <boost/url/parse.hpp>
+#include <boost/url/url_view.hpp>
 
 #include <cstdlib>
 
@@ -35,38 +37,34 @@ std::string unsafe_listener(const settings& config) {
   auto address = boost::asio::ip::make_address(split_address(config.server.listen).first);
   if (address.is_loopback())
     return {};
-  if (!config.server.key.empty() && config.server.key.size() < least_key)
-    return "server.listen is " + config.server.listen +
-           ", which others can reach, and server.key can be guessed: it has less than " +
-           std::to_string(least_key) + " characters; openssl rand -hex 16 makes one";
-  if (!config.server.key.empty())
-    return {};
-  return "server.listen is " + config.server.listen +
-         ", which others can reach, and no key is configured: set PARLOR_SERVER_KEY, or listen on "
-         "127.0.0.1";
+  auto& key = config.server.key;
+  auto open = "server.listen is " + config.server.listen + ", which others can reach, and ";
+  if (key.empty())
+    return open + "no key is configured: set PARLOR_SERVER_KEY, or listen on 127.0.0.1";
+  if (key.size() < least_key)
+    return open + "server.key can be guessed: it has less than " + std::to_string(least_key) +
+           " characters; openssl rand -hex 16 makes one";
+  return {};
 }
 
 bool is_sent_in_the_open(std::string_view base_url) {
-  constexpr std::string_view scheme = "http://";
-  if (!base_url.starts_with(scheme))
+  if (!base_url.starts_with("http://"))
     return false;
-  auto host = base_url.substr(scheme.size());
-  host = host.substr(0, host.find_first_of("/?#"));
-  if (auto at = host.rfind('@'); at != host.npos)
-    host.remove_prefix(at + 1);
-  if (host.starts_with('['))
-    host = host.substr(1, host.find(']') - 1);
-  else
-    host = host.substr(0, host.find(':'));
+  auto read = boost::urls::parse_uri({base_url.data(), base_url.size()});
+  // Boost.URL 1.81 takes the beginning of 10.0.0.1.example.org for an address, the rest for a path.
+  if (!read || (!read->encoded_path().empty() && !read->encoded_path().starts_with('/')))
+    return true;                    // as far as can be told
+  auto host = read->host_address(); // without brackets
+  for (auto& c : host)
+    c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
   boost::system::error_code error;
-  auto address = boost::asio::ip::make_address(std::string{host}, error);
+  auto address = boost::asio::ip::make_address(host, error);
   if (!error)
     return llm::is_public(address);
-  for (auto own :
-       {".localhost", ".local", ".internal", ".lan", ".home.arpa", ".svc", ".test", ".invalid"})
+  for (auto own : {".svc", ".test", ".invalid"}) // a cluster's, and RFC 6761's
     if (host.ends_with(own))
       return false;
-  return host.find('.') != host.npos;
+  return !llm::is_local_name(host);
 }
 
 } // namespace parlor

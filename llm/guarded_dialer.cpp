@@ -89,12 +89,8 @@ bool under(std::string_view name, std::string_view zone) {
 /// A name as the public DNS has them: labels of letters, digits, `-` and `_`, at least two, of
 /// which the last is no number in any base (that would be an address in disguise).
 bool is_public_name(std::string_view name) {
-  if (name.size() > max_name || name.find('.') == std::string_view::npos)
+  if (name.size() > max_name || is_local_name(name))
     return false;
-  for (auto zone : {"localhost", "local", "internal", "intranet", "lan", "home", "corp", "private",
-                    "localdomain", "home.arpa"})
-    if (under(name, zone))
-      return false;
   std::string_view label;
   for (auto rest = name;;) {
     auto dot = rest.find('.');
@@ -112,6 +108,16 @@ bool is_public_name(std::string_view name) {
 }
 
 } // namespace
+
+bool is_local_name(std::string_view name) noexcept {
+  if (name.find('.') == std::string_view::npos)
+    return true;
+  for (auto zone : {"localhost", "local", "internal", "intranet", "lan", "home", "corp", "private",
+                    "localdomain", "home.arpa"})
+    if (under(name, zone))
+      return true;
+  return false;
+}
 
 bool is_public(const ip::address& address) noexcept {
   return address.is_v4() ? is_public4(address.to_v4().to_uint()) : is_public6(address.to_v6());

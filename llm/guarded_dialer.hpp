@@ -27,6 +27,10 @@ namespace parlor::llm {
 /// form of such an IPv4 address. Pure.
 bool is_public(const boost::asio::ip::address& address) noexcept;
 
+/// Whether a name, in lower case, is known to a network's own servers at most: of one word, or of a
+/// zone that the public DNS does not have (localhost, .local, .internal, …). Pure.
+bool is_local_name(std::string_view name) noexcept;
+
 struct dial_rules {
   bool allow_http = false; // and port 80; otherwise https and port 443 only
 };
