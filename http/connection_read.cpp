@@ -152,7 +152,7 @@ void connection::begin(std::size_t head_length) {
   auto length = p.content_length();
   if (length && *length > server_->options.max_body)
     return fail(errc::body_too_large);
-  if (length && !server_->bodies.fits(server_->counted(*length))) // before it is sent in vain
+  if (length && !server_->bodies.fits(*length)) // before it is sent in vain
     return fail(errc::saturated);
   auto waits = false;
   for (auto& f : r.headers) {
@@ -191,19 +191,15 @@ void connection::parse_body() {
     if (e)
       return fail(errc::bad_framing);
   }
-  if (!body_room_.resize(server_->counted(p.get().body().size())))
+  if (!body_room_.resize(p.get().body().size()))
     return fail(errc::saturated);
   if (p.is_done())
     return dispatch();
   if (in_.size() > read_size)
     return fail(errc::bad_framing); // a chunk extension or trailer without end
-  // Every byte of it buys a little time, to be used now: who is slower than that is waiting for
-  // something else.
   auto& o = server_->options;
-  auto came = p.get().body().size() - before;
-  incoming_->due =
-      std::min(incoming_->due + std::chrono::microseconds{came * 1'000'000 / o.body_rate},
-               clock::now() + o.body_timeout);
+  incoming_->due = bought_by(p.get().body().size() - before, o.body_rate, incoming_->due,
+                             clock::now(), o.body_timeout);
   deadline_ = as_ticks(incoming_->due);
   read();
 }

@@ -13,6 +13,8 @@
 #include <boost/asio/strand.hpp>
 #include <boost/intrusive/list.hpp>
 
+#include <algorithm>
+#include <chrono>
 #include <mutex>
 #include <optional>
 #include <unordered_map>
@@ -24,6 +26,16 @@ using clock = std::chrono::steady_clock;
 using connection_strand = boost::asio::strand<boost::asio::io_context::executor_type>;
 // Knowing its executor's type it is half as large as tcp::socket, and there may be many.
 using connection_socket = boost::asio::basic_stream_socket<tcp, connection_strand>;
+
+constexpr std::uint64_t small_body = 16 * 1024; // bytes
+
+/// The deadline of a body or message of which so many bytes have come by now: each buys a little
+/// time, to be used at once. Whoever is slower than `rate` bytes a second is waiting for something
+/// else, and runs out of `patience`.
+constexpr clock::time_point bought_by(std::size_t bytes, std::uint64_t rate, clock::time_point due,
+                                      clock::time_point now, std::chrono::milliseconds patience) {
+  return std::min(due + std::chrono::microseconds{bytes * 1'000'000 / rate}, now + patience);
+}
 
 /// Whose a connection is.
 struct counted_client {
@@ -75,12 +87,8 @@ struct server::shared {
   handler handle;
   failure_body failure;
   server_stats stats;
-  /// Of bodies and messages, from their first byte until somebody has made something of them. Small
-  /// ones do not count: many large ones keep nobody from saying a few words.
-  byte_room bodies{options.body_memory, stats.body_bytes};
-  static constexpr std::uint64_t counted(std::uint64_t bytes) noexcept {
-    return bytes <= 16 * 1024 ? 0 : bytes;
-  }
+  /// Of bodies and messages, from their first byte until somebody has made something of them.
+  byte_room bodies{options.body_memory, stats.body_bytes, small_body};
   tcp::acceptor acceptor;
   tcp::endpoint peer;              // of who is being accepted
   boost::asio::steady_timer pause; // of accepting

@@ -93,11 +93,10 @@ bool websocket_stream::hear(char* bytes, std::size_t n) {
   if (!in_)
     in_ = std::make_unique<incoming>(frame_reader::rules{options_->max_message, window_bits_ != 0},
                                      heard_ + options_->message_timeout, server_->bodies);
-  in_->due = std::min(in_->due + std::chrono::microseconds{n * 1'000'000 / bytes_per_second},
-                      heard_ + options_->message_timeout);
+  in_->due = bought_by(n, bytes_per_second, in_->due, heard_, options_->message_timeout);
   for (std::span<char> rest{bytes, n}; !rest.empty();) {
     auto what = in_->frames.take(rest);
-    if (!in_->room.resize(server_->counted(in_->frames.text_bytes())))
+    if (!in_->room.resize(in_->frames.text_bytes()))
       return no_room();
     switch (what) {
     case heard::nothing:

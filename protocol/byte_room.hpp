@@ -12,11 +12,13 @@ namespace parlor {
 /// Any thread. Outlives everybody who holds a part of it.
 class byte_room {
 public:
-  /// `taken`: how much is, for others to read.
-  byte_room(std::uint64_t bytes, std::atomic<std::uint64_t>& taken) : size_{bytes}, taken_{taken} {}
-  /// So many, as far as is known now.
+  /// `taken`: how much is, for others to read. `small`: parts up to this size count for nothing, so
+  /// that many large ones keep nobody from saying a few words.
+  byte_room(std::uint64_t bytes, std::atomic<std::uint64_t>& taken, std::uint64_t small = 0)
+      : size_{bytes}, small_{small}, taken_{taken} {}
+  /// A part of so many, as far as is known now.
   bool fits(std::uint64_t bytes) const noexcept {
-    return taken_.load(std::memory_order_relaxed) + bytes <= size_;
+    return taken_.load(std::memory_order_relaxed) + counted(bytes) <= size_;
   }
 
   /// A part of the room, empty at first. One thread at a time.
@@ -29,6 +31,7 @@ public:
 
     /// So many bytes from now on. False if there is no room for what that is more: then it stays.
     bool resize(std::uint64_t bytes) noexcept {
+      bytes = of_->counted(bytes);
       if (bytes > bytes_ && !of_->take(bytes - bytes_))
         return false;
       if (bytes < bytes_)
@@ -40,7 +43,7 @@ public:
 
   private:
     byte_room* of_;
-    std::uint64_t bytes_ = 0;
+    std::uint64_t bytes_ = 0; // as they count
   };
 
   /// A part of so many; null if there is no room for it.
@@ -50,6 +53,7 @@ public:
   }
 
 private:
+  std::uint64_t counted(std::uint64_t bytes) const noexcept { return bytes <= small_ ? 0 : bytes; }
   bool take(std::uint64_t bytes) noexcept {
     if (taken_.fetch_add(bytes, std::memory_order_relaxed) + bytes <= size_)
       return true;
@@ -58,6 +62,7 @@ private:
   }
 
   std::uint64_t size_;
+  std::uint64_t small_;
   std::atomic<std::uint64_t>& taken_;
 };
 
