@@ -58,6 +58,7 @@ void conversation::remember(message asked, message answer) {
   history_.push_back(std::move(answer));
   if (images) // what is not sent any more needs no memory either
     fit_images(history_, limits_.image_bytes);
+  // As far as it is loaded again; when a window is made, what it does not reach goes, too.
   std::size_t bytes = 0;
   auto first = history_.size();
   for (; first > 0 && bytes <= window_bytes(limits_.token_budget); first -= 2)
@@ -104,12 +105,12 @@ effects conversation::resume(std::int64_t now) {
     if (turn.awaited()) {
       turn.first_attempt = std::max<std::uint32_t>(t.view.attempt, 1);
     } else if (t.started_seq != 0) {
-      turn.first_attempt = std::max({t.view.attempt, t.accounted, 1U}) + 1;
-      std::optional<attempt_usage> last;
       // Services outside are no models, and between two agents none may have been asked.
-      if (turn.request.kind == task_kind::chat ||
-          (turn.request.kind == task_kind::pipeline && (turn.stage || turn.done.empty()))) {
-        turn.first_attempt = std::max(t.view.attempt, t.accounted + 1) + 1;
+      auto asked = turn.request.kind == task_kind::chat ||
+                   (turn.request.kind == task_kind::pipeline && (turn.stage || turn.done.empty()));
+      turn.first_attempt = std::max({t.view.attempt, t.accounted + (asked ? 1U : 0U), 1U}) + 1;
+      std::optional<attempt_usage> last;
+      if (asked) {
         last = interrupted(turn, t.view.text);
         turn.spent = last->used;
       }

@@ -185,10 +185,8 @@ void conversation::conclude_running(effects& out, std::int64_t now) {
     remember(turn.request.said, {role::assistant, end.content, run.over->answer_extra});
     ++message_count_;
   }
-  if (auto& spent = turn.spent; spent.total() != 0) {
-    end.used = {spent.prompt_tokens + end.used.prompt_tokens,
-                spent.completion_tokens + end.used.completion_tokens, false};
-  }
+  turn.spent += end.used;
+  end.used = turn.spent;
   total_tokens_ += end.used.total();
   last_accessed_ = now;
   end.session_tokens = total_tokens_;

@@ -9,12 +9,6 @@ namespace {
 
 constexpr std::chrono::milliseconds progress_every{100}; // at most ten a second
 
-void add(usage& to, const usage& more) {
-  to.exact = more.exact && (to.exact || to.total() == 0);
-  to.prompt_tokens += more.prompt_tokens;
-  to.completion_tokens += more.completion_tokens;
-}
-
 /// For people: the first few.
 std::string in_words(const std::vector<json::violation>& list) {
   constexpr std::size_t most = 3;
@@ -135,7 +129,7 @@ void pipeline_task_state::retrying(task_retrying& r) {
 }
 
 void pipeline_task_state::count(task_attempt_ended& a) {
-  add(used, a.used);
+  used += a.used;
   a.model = agent().model.empty() ? with.models[done.size()]->name : agent().model;
 }
 
@@ -240,9 +234,9 @@ void pipeline_task_state::over(task_status status, errc error, std::string detai
   if (status == task_status::completed)
     end.finish_reason = "stop";
   for (auto& r : done)
-    add(end.used, r.used);
+    end.used += r.used;
   if (used.total() > 0)
-    add(end.used, used);
+    end.used += used;
   end.content =
       pipeline_result(done, status == task_status::completed || !stage ? std::string{} : *stage);
   if (last && last->model != order->header->model) { // with the end goes what is of its own model

@@ -51,6 +51,13 @@ struct usage {
   std::int64_t completion_tokens = 0;
   bool exact = false;
   std::int64_t total() const noexcept { return prompt_tokens + completion_tokens; }
+  /// A sum is exact if all that is in it is.
+  usage& operator+=(const usage& more) noexcept {
+    exact = more.exact && (exact || total() == 0);
+    prompt_tokens += more.prompt_tokens;
+    completion_tokens += more.completion_tokens;
+    return *this;
+  }
 };
 
 /// A rough count where the provider gave none: about four bytes of ASCII a token, one CJK character

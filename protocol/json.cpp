@@ -234,7 +234,7 @@ bool is_escaped(std::string_view text, std::size_t i) {
   return (i - before) % 2 == 0;
 }
 
-/// At most so many more than there are: what separates them is counted.
+/// Before they are made. Counts what begins or separates them, which is a few too many.
 bool has_too_many_values(std::string_view text) {
   if (text.size() <= max_values)
     return false;

@@ -17,9 +17,11 @@ std::string quoted(std::string_view text);
 /// Why a document was refused.
 enum class fault { none, syntax, depth, duplicate_key, too_many_values };
 
-/// Parses strictly: depth at most 64, invalid UTF-8 refused, duplicate keys at the top two levels
-/// refused, and more than `max_values`: each takes dozens of bytes, however short it was.
+/// Of a document: each takes dozens of bytes, however short it was.
 inline constexpr std::size_t max_values = 250'000;
+
+/// Parses strictly: depth at most 64, invalid UTF-8 refused, duplicate keys at the top two levels
+/// refused, and more than `max_values`.
 boost::json::value parse(std::string_view text, fault& why);
 
 /// Milliseconds since the epoch as `2025-10-03T10:00:00Z` (with `.123` when not whole).

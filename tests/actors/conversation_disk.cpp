@@ -5,14 +5,24 @@
 using namespace parlor;
 using parlor::test::talk;
 
-TEST_CASE("what is told after the store was full needs no other request to be told") {
-  talk t;
+namespace {
+
+/// With a turn that it goes on with: every number that was leased may have been used, so it asks
+/// for more.
+void begin_again(talk& t) {
   t.submit("a");
   t.commit();
   t.say("x");
   t.checkpoint();
   t.commit();
-  t.crash(); // every number that was leased may have been used
+  t.crash();
+}
+
+} // namespace
+
+TEST_CASE("what is told after the store was full needs no other request to be told") {
+  talk t;
+  begin_again(t);
   t.say("answer");
   t.finish();
   while (!t.pending.empty())
@@ -51,12 +61,7 @@ TEST_CASE("a removal is told though something before it waits for the disk") {
   }
   SECTION("numbers that were asked for, and refused") {
     talk t;
-    t.submit("a");
-    t.commit();
-    t.say("x");
-    t.checkpoint();
-    t.commit();
-    t.crash(); // asks for numbers
+    begin_again(t);
     t.remove();
     t.refuse_one();
     t.commit();
