@@ -17,8 +17,8 @@ before(async () => {
   guarded = await startParlor({ ...origins, PARLOR_SERVER_KEY: 'a-key-for-tests' });
 });
 after(async () => {
-  await parlor.remove();
-  await guarded.remove();
+  await parlor?.remove();
+  await guarded?.remove();
 });
 
 /** One request with exactly these headers; fetch would not send Origin and Host as told. */

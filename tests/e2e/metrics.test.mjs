@@ -32,8 +32,8 @@ before(async () => {
   );
 });
 after(async () => {
-  await parlor.remove();
-  upstream.stop();
+  await parlor?.remove();
+  upstream?.stop();
 });
 
 let next = 0;

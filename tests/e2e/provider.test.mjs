@@ -25,8 +25,8 @@ before(async () => {
   parlor = await startParlor({ ...direct, ...quick, TEST_KEY: key, PARLOR_LOG_LEVEL: 'trace' }, { config });
 });
 after(async () => {
-  await parlor.remove();
-  upstream.stop();
+  await parlor?.remove();
+  upstream?.stop();
 });
 
 let next = 0;

@@ -43,7 +43,7 @@ async function startNginx(lines) {
 
 let parlor, stock, kept, deaf;
 before(async () => {
-  parlor = await startParlor();
+  parlor = await startParlor({ PARLOR_SESSION_DISCONNECT_GRACE: '500ms' });
   const to = `http://127.0.0.1:${parlor.port}`;
   // Only the limit of bodies is raised: nginx has one of its own, far below Parlor's.
   stock = await startNginx((port) => `client_max_body_size 30m; server { listen 127.0.0.1:${port}; location / { proxy_pass ${to}; } }`);
@@ -54,7 +54,7 @@ before(async () => {
 });
 after(async () => {
   for (const nginx of [stock, kept, deaf]) await nginx?.stop();
-  await parlor.remove();
+  await parlor?.remove();
 });
 
 /** Three pieces, and then nothing until the turn is cancelled: who has them has not waited for the end. */

@@ -134,7 +134,8 @@ test('S5 who has vanished without a goodbye is noticed', { skip: !possible && 'n
     PARLOR_LOG_LEVEL: 'error',
     PARLOR_REHEARSAL_ALLOW_SCRIPT: 'true',
   };
-  const shell = spawn('unshare', ['-rn', 'sh'], { stdio: ['pipe', 'pipe', 'inherit'], cwd: dir, env });
+  const shell = spawn('unshare', ['-rn', 'sh'], { stdio: ['pipe', 'pipe', 'inherit'], cwd: dir, env, detached: true });
+  const gone = new Promise((r) => shell.once('exit', r));
   let said = '';
   shell.stdout.on('data', (d) => (said += d));
   const tell = (line) => shell.stdin.write(`${line}\n`);
@@ -155,8 +156,8 @@ test('S5 who has vanished without a goodbye is noticed', { skip: !possible && 'n
     assert.ok(Date.now() - from < 60000); // keepalive after 10 s, unacknowledged for 30 s; a little more on a busy machine
     assert.match(said.slice(said.indexOf('vanished')), /^parlor_http_connections 1$/m); // that of the question
   } finally {
-    tell('kill -9 $parlor $there $client; wait; exit');
-    await new Promise((r) => shell.once('exit', r));
+    process.kill(-shell.pid, 'SIGKILL'); // with all that it has started
+    await gone;
     rmSync(dir, { recursive: true, force: true });
   }
 });

@@ -104,7 +104,7 @@ before(async () => {
   parlor = await startParlor({ ...direct, ...quick, TEST_KEY: 'k', PARLOR_LOG_LEVEL: 'error' }, { config });
 });
 after(async () => {
-  await parlor.remove();
+  await parlor?.remove();
   service.close();
 });
 
