@@ -96,9 +96,7 @@ task_attempt_ended task_state::account(const std::optional<usage>& told, errc er
     used.completion_tokens = std::max(used.completion_tokens, tokens);
   }
   measure(used, error);
-  total_used.exact = used.exact && (total_used.exact || total_used.total() == 0);
-  total_used.prompt_tokens += used.prompt_tokens;
-  total_used.completion_tokens += used.completion_tokens;
+  total_used += used;
   return {attempt, used, error};
 }
 
@@ -122,6 +120,7 @@ void task_state::over(task_status status, errc error, std::string detail,
 void task_state::attempt_failed(llm::call_failed& f) {
   call.reset();
   upstream_status = f.status;
+  model->seen->ignored += f.ignored;
   auto ended = account(f.used, f.code);
   auto delay =
       f.can_pass ? next_delay(model->backoff, tried, f.retry_after, random()) : std::nullopt;
@@ -163,6 +162,7 @@ void task_state::on_news(call_news& news) {
         arm();
     }
   } else if (auto* done = std::get_if<llm::call_finished>(&news.what)) {
+    model->seen->ignored += done->ignored;
     auto last = account(done->used, errc::none);
     std::string extra;
     if (!done->tool_calls.empty())

@@ -205,10 +205,15 @@ bool stream_decoder::feed(std::string_view bytes, std::vector<call_event>& out) 
   bytes_ += bytes.size();
   frames_.clear();
   bool fits = sse_.feed(bytes, frames_);
+  auto behind = static_cast<std::uint32_t>(frames_.size());
   for (auto& f : frames_) {
+    --behind;
     event(f.data, out);
-    if (over_)
-      return false;
+    if (!over_)
+      continue;
+    if (auto* done = std::get_if<call_finished>(&out.back()))
+      done->ignored += behind;
+    return false;
   }
   if (!fits)
     fail(errc::upstream_too_large, false, "event larger than 1 MiB", out);
@@ -258,9 +263,14 @@ void stream_decoder::event(std::string_view data, std::vector<call_event>& out) 
     return;
   for (auto& one : list->get_array()) {
     auto* choice = one.if_object();
-    if (!choice || count_member(*choice, "index").value_or(0) != 0)
-      continue; // one answer was asked for
-    if (auto* d = member(*choice, "delta"); d && d->is_object() && finish_reason_.empty()) {
+    if (!choice || count_member(*choice, "index").value_or(0) != 0) {
+      ++ignored_; // one answer was asked for
+      continue;
+    }
+    auto* d = member(*choice, "delta");
+    if (d && d->is_object() && !finish_reason_.empty()) {
+      ignored_ += text_member(d->get_object(), "content").empty() ? 0 : 1;
+    } else if (d && d->is_object()) {
       auto& delta = d->get_object();
       if (auto text = text_member(delta, "content"); !text.empty())
         out.push_back(call_delta{std::string{text}});
@@ -294,6 +304,8 @@ void stream_decoder::event(std::string_view data, std::vector<call_event>& out) 
         return fail(errc::upstream_truncated, true, "unknown finish_reason", out);
       if (finish_reason_.empty())
         finish_reason_ = reason;
+      else
+        ++ignored_;
     }
   }
 }
@@ -303,13 +315,13 @@ void stream_decoder::finish(std::vector<call_event>& out) {
     return fail(errc::upstream_truncated, true, "the stream ended without a finish_reason", out);
   over_ = true;
   out.push_back(call_finished{finish_reason_ == "function_call" ? "tool_calls" : finish_reason_,
-                              model_, used_, tool_calls_json()});
+                              model_, used_, tool_calls_json(), ignored_});
 }
 
 void stream_decoder::fail(errc code, bool can_pass, std::string detail,
                           std::vector<call_event>& out) {
   over_ = true;
-  out.push_back(call_failed{code, can_pass, {}, std::move(detail), used_});
+  out.push_back(call_failed{code, can_pass, {}, std::move(detail), used_, 0, ignored_});
 }
 
 std::string stream_decoder::tool_calls_json() const {

@@ -64,6 +64,7 @@ private:
   std::optional<usage> used_;
   std::map<std::int64_t, tool_call> tools_;
   std::size_t tool_bytes_ = 0;
+  std::uint32_t ignored_ = 0;
   bool over_ = false;
 };
 

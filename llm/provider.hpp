@@ -34,6 +34,7 @@ struct call_finished {
   std::string model;         // as the provider named it, or empty
   std::optional<usage> used; // exact, if the provider told
   std::string tool_calls;    // JSON array text, or empty
+  std::uint32_t ignored = 0; // choices that nobody asked for, and text after the end
 };
 /// It went wrong. Nothing follows; the socket is closed or back in the pool.
 struct call_failed {
@@ -44,6 +45,7 @@ struct call_failed {
   std::string detail; // for the log and the problem document: no key, no prompt, at most 200 bytes
   std::optional<usage> used; // if the provider told before it failed
   int status = 0;            // of its answer over HTTP, if there was one
+  std::uint32_t ignored = 0; // as above
 };
 using call_event = std::variant<call_delta, call_finished, call_failed>;
 

@@ -191,10 +191,19 @@ TEST_CASE("U5 what services add, leave out or repeat") {
   auto twice = run(first + last + length + done);
   CHECK(twice.finished->finish_reason == "stop");
   CHECK(twice.text == "a");
+  CHECK(twice.finished->ignored == 2); // the text and the end
   auto after =
       run(first + last + done + first + "data: {\"error\":{}}\n\n" + std::string(2 << 20, 'x'));
   CHECK(after.text == "a");
-  CHECK(after.finished);
+  REQUIRE(after.finished);
+  CHECK(after.finished->ignored > 0);
+  CHECK(run(first + last + done).finished->ignored == 0);
+  auto other = run(
+      first +
+      R"(data: {"choices":[{"index":1,"delta":{"content":"b"}},{"index":2,"delta":{"content":"c"}}]})"
+      "\n\ndata: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"never\"}]}\n\n");
+  REQUIRE(other.failed);
+  CHECK(other.failed->ignored == 2);
   // The figures may come with the end, after it, or in every chunk; the last ones count.
   auto used = run(R"(data: {"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":1}})"
                   "\n\n" +
