@@ -28,10 +28,12 @@ void edge_state::refuse(const visit& v, const refusal& why) { respond_refusal(v,
 
 bool edge_state::has_room(const visit& v, const session_key& key) {
   auto all = static_cast<std::size_t>(std::max<std::int64_t>(0, stats_of_edges().watchers));
-  if (all < options.max_streams && options.counts->of(key) < options.max_session_streams)
-    return true;
-  refuse(v, {errc::too_many_streams});
-  return false;
+  auto why = all >= options.max_streams                               ? errc::out_of_streams
+             : options.counts->of(key) >= options.max_session_streams ? errc::too_many_streams
+                                                                      : errc::none;
+  if (why != errc::none)
+    refuse(v, {why});
+  return why == errc::none;
 }
 
 // -- requests
@@ -94,6 +96,8 @@ void edge_state::submit(const visit_ptr& v) {
   a->turn = v->turn;
   if (watched && !has_room(*v, a->key))
     return;
+  if (a->turn.once.scope_and_key.empty()) // it may be the same request once more
+    stop_absent(a->key);
   std::uint64_t id = 0;
   if (watched) {
     a->listener = caf::actor_cast<listener_actor>(edge_actor{self});
@@ -117,8 +121,10 @@ void edge_state::accepted(const visit_ptr& v, const session_answer& a, std::uint
     refuse(*v, a.why);
     return end(id, false);
   }
-  if (!a.replayed)
+  if (!a.replayed) {
+    stop_absent(v->turn.session);
     born(v->turn.session, a.last_seq);
+  }
   std::vector<http::header> more;
   if (a.replayed)
     more.push_back({"Idempotency-Replayed", "true"});
@@ -157,6 +163,7 @@ edge_actor::behavior_type edge(edge_actor::stateful_pointer<edge_state> self,
       observed(actor_kind::edge, self, [self](const published& p) { self->state.on_event(p); }),
       observed(actor_kind::edge, self, [self](const visit_ptr& v) { self->state.serve(v); }),
       observed(actor_kind::edge, self, [self](const exchange_news& n) { self->state.news(n); }),
+      observed(actor_kind::edge, self, [self](const absence& a) { self->state.still_absent(a); }),
       observed(actor_kind::edge, self,
                [self](const session_lost& l) { self->state.rejoin(*l.key); }),
       observed(actor_kind::edge, self, [self](socket_message& m) { self->state.hear(m); }),

@@ -7,6 +7,7 @@
 // drained, then gets what it missed page by page (protocol/past.hpp), the pieces of the answer
 // merged. The same goes for who comes for a long past; that is told as it was.
 
+#include "actors/absent_askers.hpp"
 #include "actors/edge_socket.hpp"
 #include "actors/instrument.hpp"
 #include "actors/interfaces.hpp"
@@ -64,6 +65,9 @@ struct edge_options {
   std::size_t max_streams = 9'000;         // at all edges
   std::size_t max_session_streams = 1'024; // of one session, at all edges
   std::shared_ptr<watcher_counts> counts = std::make_shared<watcher_counts>();
+  /// A turn that ends with its asker's connection goes on for so long, for its client to come back.
+  std::chrono::milliseconds disconnect_grace{10'000};
+  std::shared_ptr<absent_askers> absent = std::make_shared<absent_askers>();
   std::size_t page = page_bytes; // of the past of a task that has ended
   socket_options sockets;
 };
@@ -80,8 +84,13 @@ struct edge_stats {
   std::atomic<std::uint64_t> delivered{0};
   std::atomic<std::int64_t> watchers{0};
   std::atomic<std::int64_t> plan_pages{0}; // of those, the ones that wait for plans
+  // Who came back with a cursor, by what it was.
   std::atomic<std::uint64_t> resumed{0};
-  std::atomic<std::uint64_t> resets{0};
+  std::atomic<std::uint64_t> resets{0}; // to a past that is gone, or to another server's
+  std::atomic<std::uint64_t> ahead{0};  // to what has not happened: this store has lost something
+  void came_back(bool reset, bool is_ahead) noexcept {
+    (is_ahead ? ahead : reset ? resets : resumed).fetch_add(1, std::memory_order_relaxed);
+  }
 };
 edge_stats& stats_of_edges();
 
@@ -97,10 +106,10 @@ struct watcher {
   visit_ptr request; // null: its stream is open, or this is a socket
   visit::kind what = visit::kind::health;
   language lang = language::en;
-  bool cancels = false;                // its going away stops its task
-  const stream_shape* shape = nullptr; // of a stream
-  std::unique_ptr<own_reset> at_reset; // may be null
-  std::string request_id;              // for the log
+  const stream_shape* shape = nullptr;             // of a stream
+  std::unique_ptr<own_reset> at_reset;             // may be null
+  std::unique_ptr<std::vector<std::string>> stops; // tasks that end with it; null: none
+  std::string request_id;                          // for the log
   std::shared_ptr<http::outbox> out;
   std::unique_ptr<socket_state> socket; // null: an answer, or a stream of events
   session_key key;
@@ -191,6 +200,11 @@ struct edge_state {
   /// Whether there is room for one more who watches that session; if not, it has been refused.
   bool has_room(const visit& v, const session_key& key);
   void news(const exchange_news& n);
+  // -- actors/edge_absence.cpp: those that go away
+  void leave(const watcher& w);
+  void still_absent(const absence& a);
+  void stop_absent(const session_key& key);
+  void stop(const session_key& key, const std::string& task);
   watcher& add(const visit& v, std::shared_ptr<http::outbox> out, session_key key,
                std::string task);
   watcher& add_stream(const visit_ptr& v, session_key key, std::string task);

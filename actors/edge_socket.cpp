@@ -75,8 +75,7 @@ void edge_state::caught_up(watcher& w, const session_answer& a) {
     if (rewound) {
       w.seen = *rewound;
       s.tasks.rewind();
-      (a.reset ? stats_of_edges().resets : stats_of_edges().resumed)
-          .fetch_add(1, std::memory_order_relaxed);
+      stats_of_edges().came_back(a.reset, a.ahead);
     }
     if (s.tasks.empty())
       s.since = self->clock().now();

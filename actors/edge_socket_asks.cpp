@@ -53,6 +53,7 @@ void edge_state::question(watcher& w, learning_ws::question& q, http::chunk held
     return refused(errc::invalid_field, "session_id", "must be that of the connection");
   if (!q.request_id.empty() && s.tasks.mine(q.request_id) != nullptr)
     return refused(errc::invalid_field, "request_id", "is that of a question that is still open");
+  stop_absent(w.key);
   auto inside = options.gate->enter_in_any_case(turn_gate::clock::now());
   auto a = std::make_shared<session_ask>();
   a->what = session_ask::kind::submit;

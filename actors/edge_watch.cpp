@@ -22,6 +22,8 @@ watcher& edge_state::add(const visit& v, std::shared_ptr<http::outbox> out, sess
   w.out = std::move(out);
   w.key = key;
   w.task = std::move(task);
+  if (auto left = options.absent->take_over(key, w.task); !left.empty())
+    w.stops = std::make_unique<std::vector<std::string>>(std::move(left));
   options.counts->add(key);
   by_session[std::move(key)].push_back(id);
   stats_of_edges().watchers.fetch_add(1, std::memory_order_relaxed);
@@ -37,7 +39,8 @@ watcher& edge_state::add_stream(const visit_ptr& v, session_key key, std::string
   auto& w = add(*v, v->exchange, std::move(key), std::move(task));
   w.request = v;
   w.shape = v->shape;
-  w.cancels = v->turn.cancel_on_disconnect;
+  if (v->turn.cancel_on_disconnect && !w.task.empty() && !w.stops)
+    w.stops = std::make_unique<std::vector<std::string>>(1, w.task);
   if (!v->on_reset.empty())
     w.at_reset = std::make_unique<watcher::own_reset>(watcher::own_reset{v->on_reset, v->known});
   return w;
@@ -166,8 +169,7 @@ void edge_state::watching(std::uint64_t id, const session_answer& a) {
       return end(id, false);
     }
     if (v.after)
-      (a.reset ? stats_of_edges().resets : stats_of_edges().resumed)
-          .fetch_add(1, std::memory_order_relaxed);
+      stats_of_edges().came_back(a.reset, a.ahead);
     open(w, a.the_task ? &*a.the_task : nullptr, w.fresh);
   }
   if (w.out->backlog() > http::outbox::high_water) { // another page would only lie there
@@ -217,20 +219,7 @@ void edge_state::news(const exchange_news& n) {
       catch_up(w);
     return;
   }
-  // Disconnecting is not stopping, unless the request said so.
-  auto stop = [this, &w](const std::string& task) {
-    auto a = std::make_shared<session_ask>();
-    a->what = session_ask::kind::cancel;
-    a->key = w.key;
-    a->task = task;
-    parlor::ask(
-        self, options.door(a->key), ask_timeout, session_ask_ptr{a},
-        [](const session_answer_ptr&) {}, [](caf::error&) { /* it has ended */ });
-  };
-  if (w.socket)
-    w.socket->tasks.each_to_stop(stop);
-  else if (w.cancels && !w.task.empty())
-    stop(w.task);
+  leave(w);
   end(n.watcher, false);
 }
 

@@ -70,6 +70,7 @@ struct session_answer {
   std::string session;
   bool replayed = false; // submit: an earlier request with the same key made this task
   bool reset = false;    // watch: the cursor cannot be honoured; the views are the snapshot
+  bool ahead = false;    // reset: it is of something that has not happened here
   bool ended = false;    // watch: nothing follows the events, and those that are left for later
   bool more = false;     // watch: a page is full; ask again with `last_seq` as the cursor
   std::uint64_t last_seq = 0; // submit: of the event before the task's first; watch: the events are
@@ -242,6 +243,12 @@ struct exchange_news {
   std::uint64_t watcher;
   http::signal what;
 };
+/// The asker of a task that is to end with his connection has been away for long enough.
+struct absence {
+  std::shared_ptr<const session_key> key;
+  std::string task;
+  std::uint64_t number; // absent_askers
+};
 /// A message of a WebSocket's peer, read. `text` is held for as long as no other is to come.
 struct socket_message {
   std::uint64_t watcher;
@@ -284,5 +291,6 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::store_query_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::store_reply_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::visit_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::exchange_news)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::absence)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::socket_message)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::socket_alarm)

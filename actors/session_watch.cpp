@@ -57,6 +57,7 @@ void session_state::watch(const session_ask& ask,
                  (c.seq == 0 || c.seq + 1 >= talk->first_seq());
     if (!known) {
       auto a = reset_answer(*talk, ask.task);
+      a->ahead = c.epoch == world->epoch && c.seq > talk->last_told();
       a->life = life;
       if (ask.listener && !a->ended)
         listen(ask.listener);

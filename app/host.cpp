@@ -244,6 +244,7 @@ int serve(const settings& config) {
     edging.max_streams = config.server.max_streams != 0 ? config.server.max_streams
                                                         : config.server.max_connections * 9 / 10;
     edging.max_session_streams = config.session.max_streams;
+    edging.disconnect_grace = config.session.disconnect_grace;
     edging.gate = std::make_shared<turn_gate>(config.server.max_turn_wait);
     edging.stream_lifetime = config.plan.stream_lifetime;
     for (std::size_t i = 0; i < threads; ++i) {

@@ -101,6 +101,7 @@ void add_streams(metrics_page& p, const http::server_stats* web) {
       p.add("parlor_resumes_total", "Clients that came back with a cursor.", type::Counter);
   metrics_page::add(resumes, edges.resumed, {{"result", "ok"}});
   metrics_page::add(resumes, edges.resets, {{"result", "gap"}});
+  metrics_page::add(resumes, edges.ahead, {{"result", "ahead"}});
   auto& dropped =
       p.add("parlor_subscribers_dropped_total", "Readers that were cut.", type::Counter);
   metrics_page::add(dropped, web != nullptr ? number(web->stalled_total) : 0,
@@ -175,6 +176,12 @@ void add_calls(metrics_page& p, const metrics_sources& from) {
           &call_stats::failures);
   by_code("parlor_upstream_retries_total", "Those of them that were made again.", "reason",
           &call_stats::retries);
+
+  auto& ignored =
+      p.add("parlor_upstream_ignored_total",
+            "Choices that were not asked for, and text after the end of an answer.", type::Counter);
+  for (auto& m : from.models)
+    metrics_page::add(ignored, m.calls->ignored, {{"provider", m.provider}, {"model", m.name}});
 
   auto each = [&](const char* metric, const char* help, histogram call_stats::*which) {
     auto& f = p.add(metric, help, type::Histogram);

@@ -77,6 +77,7 @@ struct settings {
     std::chrono::milliseconds memory{};
     std::size_t max_turns = 0;
     std::size_t max_streams = 0;
+    std::chrono::milliseconds disconnect_grace{};
     std::uint64_t turn_memory = 0;
     std::uint64_t token_budget = 0;
     std::size_t image_budget = 0; // bytes

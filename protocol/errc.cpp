@@ -8,7 +8,7 @@ namespace parlor {
 
 namespace {
 
-constexpr std::array<errc_info, 56> table{{
+constexpr std::array<errc_info, 57> table{{
     {errc::none, "none", 200, false, "All is well.", "一切正常。"},
     {errc::bad_framing, "bad_framing", 400, false, "The request is not valid HTTP.",
      "请求不是有效的 HTTP。"},
@@ -81,6 +81,8 @@ constexpr std::array<errc_info, 56> table{{
      "Too many connections come from this address.", "来自此地址的连接过多。"},
     {errc::too_many_streams, "too_many_streams", 429, true, "Too many streams are open.",
      "打开的数据流过多。"},
+    {errc::out_of_streams, "out_of_streams", 503, true, "The server has no room for more streams.",
+     "服务器暂时无法打开更多数据流。"},
     {errc::draining, "draining", 503, true, "The server is shutting down.", "服务器正在关闭。"},
     {errc::not_configured, "not_configured", 503, false, "This server is not set up to do that.",
      "该服务器未配置此功能。"},
@@ -134,6 +136,7 @@ unsigned retry_after_s(errc code) noexcept {
   switch (code) {
   case errc::too_many_connections: // until somebody goes, a new server comes, a provider has rested
   case errc::too_many_streams:
+  case errc::out_of_streams:
   case errc::draining:
   case errc::interrupted:
   case errc::upstream_rate_limited:

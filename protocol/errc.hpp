@@ -50,6 +50,7 @@ enum class errc : std::uint8_t {
   saturated,
   too_many_connections,
   too_many_streams,
+  out_of_streams,
   draining,
   not_configured,
   store_full,

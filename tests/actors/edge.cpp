@@ -84,8 +84,9 @@ TEST_CASE("a peer that has gone before the turn is durable gets nothing; the tur
   REQUIRE(f.sessions() == 0);
 }
 
-TEST_CASE("to disconnect stops a turn only where the request has said so") {
+TEST_CASE("U11 to disconnect stops a turn only where the request has said so") {
   front f;
+  f.edging.disconnect_grace = 0s;
   f.begin();
   auto stays = f.chat_stream("a");
   f.signal(stays, signal::gone);
@@ -110,6 +111,81 @@ TEST_CASE("to disconnect stops a turn only where the request has said so") {
   REQUIRE(f.watchers() == 0);
   f.time.advance(60s);
   REQUIRE(f.sessions() == 0);
+}
+
+TEST_CASE("U11 who is only cut off has ten seconds to come back to a turn that ends with him") {
+  front f;
+  f.begin();
+  auto leaving = f.taking(kind::chat_stream, "a");
+  leaving.turn.cancel_on_disconnect = true;
+  auto cut = f.serve(leaving);
+  f.say("a", "hi");
+  SECTION("nobody comes") {
+    f.signal(cut, signal::gone);
+    f.time.advance(9s);
+    REQUIRE_FALSE(f.call("a")->closed);
+    f.time.advance(1s);
+    REQUIRE(f.call("a")->closed);
+    REQUIRE(f.disk.data.tasks.at("a").view.status == task_status::cancelled);
+  }
+  SECTION("those who watch already have not come back, nor do those of another task") {
+    auto other = f.session_stream();
+    auto next = f.chat_stream("b"); // waits for the first
+    f.signal(cut, signal::gone);
+    f.room.id = "another";
+    f.chat_stream("c");
+    f.time.advance(10s);
+    REQUIRE(f.call("a")->closed);
+    REQUIRE_FALSE(f.call("b")->closed);
+    REQUIRE_FALSE(f.call("c")->closed);
+  }
+  SECTION("its stream is picked up, and the turn ends with that one") {
+    auto seen = cut->ids().back();
+    f.signal(cut, signal::gone);
+    f.time.advance(9s);
+    auto again = f.task_stream("a", seen);
+    f.time.advance(1min);
+    REQUIRE_FALSE(f.call("a")->closed);
+    f.say("a", " there");
+    REQUIRE(again->told(" there"));
+    f.signal(again, signal::gone);
+    f.time.advance(10s);
+    REQUIRE(f.call("a")->closed);
+  }
+  SECTION("the session is watched again") {
+    f.signal(cut, signal::gone);
+    auto again = f.session_stream();
+    f.time.advance(20s);
+    REQUIRE_FALSE(f.call("a")->closed);
+    f.signal(again, signal::gone);
+    auto third = f.task_stream("a");
+    f.time.advance(20s);
+    f.finish("a");
+    REQUIRE(f.disk.data.tasks.at("a").view.status == task_status::completed);
+  }
+  SECTION("whoever asks anew does not come back") {
+    f.signal(cut, signal::gone);
+    f.chat_stream("b");
+    REQUIRE(f.call("a")->closed);
+    REQUIRE_FALSE(f.call("b")->closed);
+  }
+  SECTION("but whoever asks the same once more does") {
+    f.signal(cut, signal::gone);
+    auto keyed = f.taking(kind::chat_stream, "b");
+    keyed.turn.once = {"key of b", "body"};
+    keyed.turn.cancel_on_disconnect = true;
+    auto waits = f.serve(keyed); // another, and new
+    REQUIRE(f.call("a")->closed);
+    f.say("b", "hi");
+    f.signal(waits, signal::gone);
+    keyed.turn.task_id = "c";
+    auto again = f.serve(keyed);
+    f.time.advance(1min);
+    REQUIRE_FALSE(f.call("b")->closed);
+    f.finish("b");
+    REQUIRE(again->told("\"type\":\"done\""));
+  }
+  REQUIRE(f.edging.absent->take_over(f.room, {}).empty());
 }
 
 // -- watchers ---

@@ -15,10 +15,10 @@ using kind = visit::kind;
 namespace {
 
 template <class Peer>
-void refused(const Peer& p) {
+void refused(const Peer& p, unsigned status = 429, std::string_view code = "too_many_streams") {
   REQUIRE(p->answers.size() == 1);
-  CHECK(p->answers[0].status == 429);
-  CHECK(p->answers[0].body.find("too_many_streams") != std::string::npos);
+  CHECK(p->answers[0].status == status);
+  CHECK(p->answers[0].body.find(code) != std::string::npos);
   auto& headers = p->answers[0].headers;
   CHECK(std::any_of(headers.begin(), headers.end(), [](const http::header& h) {
     return h.name == "Retry-After" && h.value == "5";
@@ -76,7 +76,7 @@ TEST_CASE("S12 one session has only so many who watch, and another has as many")
   CHECK(f.session_stream()->heads.size() == 1);
 }
 
-TEST_CASE("S12 there are only so many streams in all") {
+TEST_CASE("S9 S12 there are only so many streams in all") {
   front f;
   f.edging.max_streams = static_cast<std::size_t>(f.watchers_before) + 2;
   f.begin();
@@ -85,8 +85,11 @@ TEST_CASE("S12 there are only so many streams in all") {
   f.room.id = "another";
   auto second = f.chat_stream("b");
   f.room.id = "a third";
-  refused(f.chat_stream("c"));
+  refused(f.chat_stream("c"), 503, "out_of_streams");
   CHECK(f.watchers() == 2);
+  f.room = here;
+  refused(f.task_stream("a", 1), 503, "out_of_streams");
+  f.room.id = "a third";
   f.finish("a");
   CHECK(f.chat_stream("d")->heads.size() == 1);
   f.room = here;

@@ -185,6 +185,7 @@ TEST_CASE("a session leaves memory when its last socket has gone") {
 
 TEST_CASE("questions go on without their socket, unless they said otherwise") {
   socket_house h;
+  h.edging.disconnect_grace = std::chrono::seconds{0};
   h.begin();
   auto s = h.connect();
   h.ask_on(s, "a", "r1");
@@ -198,6 +199,23 @@ TEST_CASE("questions go on without their socket, unless they said otherwise") {
   h.tell(again, R"({"type":"resume","last_seq":0})");
   CHECK(again->words() ==
         strings{"error[r2] cancelled", "content[r1] A", "content_finished[r1] A", "done[r1]"});
+}
+
+TEST_CASE("U11 a socket that comes back takes over the questions that end with it") {
+  socket_house h;
+  h.begin();
+  auto s = h.connect();
+  h.ask_on(s, "a", "r1", R"(,"cancel_on_disconnect":true)");
+  h.signal(s, signal::gone);
+  h.time.advance(9s);
+  auto again = h.connect();
+  h.time.advance(30s);
+  CHECK_FALSE(h.call("a")->closed);
+  h.signal(again, signal::gone);
+  h.time.advance(9s);
+  CHECK_FALSE(h.call("a")->closed);
+  h.time.advance(1s);
+  CHECK(h.call("a")->closed);
 }
 
 TEST_CASE("a server that stops takes no sockets and no questions") {

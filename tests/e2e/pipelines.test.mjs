@@ -40,7 +40,7 @@ function client(events) {
 
 let parlor;
 before(async () => {
-  parlor = await startParlor({ PARLOR_REHEARSAL_TOKENS_PER_SECOND: '50' });
+  parlor = await startParlor({ PARLOR_REHEARSAL_TOKENS_PER_SECOND: '50', PARLOR_SESSION_DISCONNECT_GRACE: '0' });
 });
 after(() => parlor?.remove());
 

@@ -13,11 +13,11 @@ before(async () => {
   const config =
     scriptedModels(upstream.base, ['pace-20', 'hang', 'stall-2', 'drip', '429-20', 'ok']) +
     scriptedModels(upstream.base, ['slow-300'], { provider: 'concurrency = 1\nqueue = 1' });
-  parlor = await startParlor({ ...direct, TEST_KEY: 'k' }, { config });
+  parlor = await startParlor({ ...direct, TEST_KEY: 'k', PARLOR_SESSION_DISCONNECT_GRACE: '300ms' }, { config });
 });
 after(async () => {
-  await parlor.remove();
-  upstream.stop();
+  await parlor?.remove();
+  upstream?.stop();
 });
 
 let next = 0;

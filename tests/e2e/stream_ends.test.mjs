@@ -155,7 +155,7 @@ test('a page comes back to the next server by itself, at its time, and misses no
 
 // -- how many
 
-test('S12 a hundred streams of one origin are served; past the limit the answer is 429, in the words of the dialect', async () => {
+test('S12 a hundred streams of one origin are served; past the limit the answer is 429, or 503, in the words of the dialect', async () => {
   const server = await start({ PARLOR_SESSION_MAX_STREAMS: '100', PARLOR_SERVER_MAX_STREAMS: '102' });
   try {
     const { taskId } = await (await server.post('/api/generate-async', { prompt: 'x', conversationId: 'many', rehearsal: 'hang' })).json();
@@ -181,8 +181,11 @@ test('S12 a hundred streams of one origin are served; past the limit the answer 
     // In all: two more elsewhere, and then no third one, nor a turn that nobody could be told of.
     const turn = (id) => openStream(`${server.url}/api/chat/stream`, { method: 'POST', body: { message: 'x', conversation_id: id, rehearsal: 'hang' } });
     for (const id of ['a', 'b']) assert.equal((await turn(id)).status, 200);
-    assert.equal((await turn('c')).status, 429);
-    assert.equal((await server.post('/api/chat', { message: 'x', conversation_id: 'd' })).status, 429);
+    assert.equal((await turn('c')).status, 503);
+    const full = await server.post('/api/chat', { message: 'x', conversation_id: 'd' });
+    assert.deepEqual([full.status, full.headers.get('retry-after'), (await full.json()).code], [503, '5', 'out_of_streams']);
+    const back = await openStream(server.url + path, { headers: { 'Last-Event-ID': watchers[1].last() } }); // S9
+    assert.deepEqual([back.status, back.headers['retry-after']], [503, '5']);
     assert.equal((await fetch(`${server.url}/api/sessions/c`)).status, 404);
     watchers[0].leave();
     await until(async () => {
