@@ -180,11 +180,12 @@ test('S12 a hundred streams of one origin are served; past the limit the answer 
 
     // In all: two more elsewhere, and then no third one, nor a turn that nobody could be told of.
     const turn = (id) => openStream(`${server.url}/api/chat/stream`, { method: 'POST', body: { message: 'x', conversation_id: id, rehearsal: 'hang' } });
-    for (const id of ['a', 'b']) assert.equal((await turn(id)).status, 200);
+    const taken = [await turn('a'), await turn('b')];
+    for (const t of taken) assert.equal((await t.has('start')) && t.status, 200);
     assert.equal((await turn('c')).status, 503);
     const full = await server.post('/api/chat', { message: 'x', conversation_id: 'd' });
     assert.deepEqual([full.status, full.headers.get('retry-after'), (await full.json()).code], [503, '5', 'out_of_streams']);
-    const back = await openStream(server.url + path, { headers: { 'Last-Event-ID': watchers[1].last() } }); // S9
+    const back = await openStream(`${server.url}/api/sessions/a/events`, { headers: { 'Last-Event-ID': taken[0].last() } }); // S9
     assert.deepEqual([back.status, back.headers['retry-after']], [503, '5']);
     assert.equal((await fetch(`${server.url}/api/sessions/c`)).status, 404);
     watchers[0].leave();
