@@ -151,8 +151,11 @@ effects conversation::submit(turn_request turn, std::uint64_t promise, std::int6
   }
   if (repeated(turn, promise, out))
     return out;
+  for (auto& task : std::exchange(turn.instead, {}))
+    for (auto& e : cancel(task, 0, now))
+      out.push_back(std::move(e));
   auto busy = running_ || !queue_.empty();
-  auto why = busy && turn.when_busy == on_busy::reject                 ? errc::session_busy
+  auto why = turn.when_busy == on_busy::reject && !ending()            ? errc::session_busy
              : queue_.size() + (running_ ? 1 : 0) >= limits_.max_turns ? errc::too_many_turns
                                                                        : errc::none;
   if (why != errc::none) {
@@ -222,6 +225,13 @@ effects conversation::submit(turn_request turn, std::uint64_t promise, std::int6
     queue_.push_back(std::move(t));
   tell(std::move(e), record(std::move(group), std::move(note), out), out);
   return out;
+}
+
+/// Is nothing left but what is being stopped?
+bool conversation::ending() const {
+  return (!running_ || running_->stopping) &&
+         std::all_of(queue_.begin(), queue_.end(),
+                     [](const turn_state& t) { return !t.cancel_promises.empty(); });
 }
 
 /// Is this a request that came before, whose turn is not over?

@@ -132,6 +132,7 @@ public:
   effects resume(std::int64_t now);
 
   effects submit(turn_request turn, std::uint64_t promise, std::int64_t now);
+  /// `promise` 0: nobody waits for it.
   effects cancel(const std::string& task, std::uint64_t promise, std::int64_t now);
   /// Makes the session, if it is not there.
   effects open(std::uint64_t promise, std::int64_t now);
@@ -271,6 +272,7 @@ private:
   void started(effects& out, std::int64_t now);
   void stop_running(effects& out);
   void accepted(const waiting_record& note, std::uint64_t ticket, effects& out, std::int64_t now);
+  bool ending() const;
   bool repeated(const turn_request& turn, std::uint64_t promise, effects& out);
   waiting_record* waiting_for(waiting_record::kind what, const std::string& task);
   void report_progress(effects& out, std::int64_t now);

@@ -96,12 +96,14 @@ void edge_state::submit(const visit_ptr& v) {
   a->turn = v->turn;
   if (watched && !has_room(*v, a->key))
     return;
-  if (a->turn.once.scope_and_key.empty()) // it may be the same request once more
-    stop_absent(a->key);
+  a->turn.instead = options.attended->abandoned(a->key);
   std::uint64_t id = 0;
   if (watched) {
     a->listener = caf::actor_cast<listener_actor>(edge_actor{self});
-    id = add_stream(v, v->turn.session, v->turn.task_id).id;
+    auto& w = add_stream(v, v->turn.session, v->turn.task_id);
+    id = w.id;
+    if (v->turn.cancel_on_disconnect)
+      attend(w, w.task);
   }
   parlor::ask(
       self, options.door(a->key), ask_timeout, session_ask_ptr{a},
@@ -117,14 +119,14 @@ void edge_state::accepted(const visit_ptr& v, const session_answer& a, std::uint
   if (v->inside && a.why.code == errc::none)
     v->inside->accepted(now);
   auto w = watchers.find(id);
+  if (v->turn.cancel_on_disconnect && (a.why.code != errc::none || a.replayed))
+    options.attended->ended(v->turn.session, v->turn.task_id); // it has never begun
   if (a.why.code != errc::none) {
     refuse(*v, a.why);
     return end(id, false);
   }
-  if (!a.replayed) {
-    stop_absent(v->turn.session);
+  if (!a.replayed)
     born(v->turn.session, a.last_seq);
-  }
   std::vector<http::header> more;
   if (a.replayed)
     more.push_back({"Idempotency-Replayed", "true"});
@@ -163,7 +165,8 @@ edge_actor::behavior_type edge(edge_actor::stateful_pointer<edge_state> self,
       observed(actor_kind::edge, self, [self](const published& p) { self->state.on_event(p); }),
       observed(actor_kind::edge, self, [self](const visit_ptr& v) { self->state.serve(v); }),
       observed(actor_kind::edge, self, [self](const exchange_news& n) { self->state.news(n); }),
-      observed(actor_kind::edge, self, [self](const absence& a) { self->state.still_absent(a); }),
+      observed(actor_kind::edge, self,
+               [self](const unattended& what) { self->state.stop_unattended(what); }),
       observed(actor_kind::edge, self,
                [self](const session_lost& l) { self->state.rejoin(*l.key); }),
       observed(actor_kind::edge, self, [self](socket_message& m) { self->state.hear(m); }),

@@ -7,7 +7,7 @@
 // drained, then gets what it missed page by page (protocol/past.hpp), the pieces of the answer
 // merged. The same goes for who comes for a long past; that is told as it was.
 
-#include "actors/absent_askers.hpp"
+#include "actors/attendance.hpp"
 #include "actors/edge_socket.hpp"
 #include "actors/instrument.hpp"
 #include "actors/interfaces.hpp"
@@ -65,9 +65,9 @@ struct edge_options {
   std::size_t max_streams = 9'000;         // at all edges
   std::size_t max_session_streams = 1'024; // of one session, at all edges
   std::shared_ptr<watcher_counts> counts = std::make_shared<watcher_counts>();
-  /// A turn that ends with its asker's connection goes on for so long, for its client to come back.
+  /// A turn that is stopped when nobody attends it is so after this time: a client may come back.
   std::chrono::milliseconds disconnect_grace{10'000};
-  std::shared_ptr<absent_askers> absent = std::make_shared<absent_askers>();
+  std::shared_ptr<attendance> attended = std::make_shared<attendance>();
   std::size_t page = page_bytes; // of the past of a task that has ended
   socket_options sockets;
 };
@@ -106,10 +106,10 @@ struct watcher {
   visit_ptr request; // null: its stream is open, or this is a socket
   visit::kind what = visit::kind::health;
   language lang = language::en;
-  const stream_shape* shape = nullptr;             // of a stream
-  std::unique_ptr<own_reset> at_reset;             // may be null
-  std::unique_ptr<std::vector<std::string>> stops; // tasks that end with it; null: none
-  std::string request_id;                          // for the log
+  const stream_shape* shape = nullptr;               // of a stream
+  std::unique_ptr<own_reset> at_reset;               // may be null
+  std::unique_ptr<std::vector<std::string>> attends; // open turns; nearly always null
+  std::string request_id;                            // for the log
   std::shared_ptr<http::outbox> out;
   std::unique_ptr<socket_state> socket; // null: an answer, or a stream of events
   session_key key;
@@ -200,11 +200,10 @@ struct edge_state {
   /// Whether there is room for one more who watches that session; if not, it has been refused.
   bool has_room(const visit& v, const session_key& key);
   void news(const exchange_news& n);
-  // -- actors/edge_absence.cpp: those that go away
+  // -- actors/edge_attendance.cpp
+  void attend(watcher& w, const std::string& task);
   void leave(const watcher& w);
-  void still_absent(const absence& a);
-  void stop_absent(const session_key& key);
-  void stop(const session_key& key, const std::string& task);
+  void stop_unattended(const unattended& what);
   watcher& add(const visit& v, std::shared_ptr<http::outbox> out, session_key key,
                std::string task);
   watcher& add_stream(const visit_ptr& v, session_key key, std::string task);

@@ -42,6 +42,8 @@ void edge_state::on_event(const published& p) {
   auto s = by_session.find(*p.key);
   if (s == by_session.end())
     return;
+  if (ends_task(p.what->kind))
+    options.attended->ended(*p.key, p.what->task->id);
   // Encoded once for each dialect and language in use; watchers share the bytes.
   struct encoded {
     stream_shape::encoder how;

@@ -85,6 +85,7 @@ void edge_state::plan_start(const visit_ptr& v) {
   a->what = session_ask::kind::submit;
   a->key = v->key;
   a->turn = v->turn;
+  a->turn.instead = options.attended->abandoned(a->key);
   ask(a, v, [this, v](const session_answer& taken) {
     if (taken.why.code != errc::none)
       return refuse(*v, taken.why);

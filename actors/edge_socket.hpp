@@ -39,7 +39,6 @@ struct socket_task {
   bool mine = false;     // asked here
   bool asked = false;    // mine, and the session has not answered
   bool full = false;     // mine: the text so far is wanted with every piece
-  bool stops = false;    // mine: it ends with this socket
   bool begun = false;    // has told something here since it was joined
   bool finished = false; // its text has been told to be complete
   std::string text;      // if `full`
@@ -59,12 +58,6 @@ public:
   void are(const std::vector<task_header_ptr>& open, bool only);
   /// What has been told is told again.
   void rewind();
-  template <class F>
-  void each_to_stop(F f) const {
-    for (auto& t : all_)
-      if (t.stops)
-        f(t.id);
-  }
   /// The name that an event's task has on this socket: what is asked elsewhere by a name that is in
   /// use here has none.
   std::string_view name_of(const task_header& task) const noexcept;

@@ -53,13 +53,13 @@ void edge_state::question(watcher& w, learning_ws::question& q, http::chunk held
     return refused(errc::invalid_field, "session_id", "must be that of the connection");
   if (!q.request_id.empty() && s.tasks.mine(q.request_id) != nullptr)
     return refused(errc::invalid_field, "request_id", "is that of a question that is still open");
-  stop_absent(w.key);
   auto inside = options.gate->enter_in_any_case(turn_gate::clock::now());
   auto a = std::make_shared<session_ask>();
   a->what = session_ask::kind::submit;
   a->key = w.key;
   a->turn = std::move(q.turn);
   auto& turn = a->turn;
+  turn.instead = options.attended->abandoned(w.key);
   turn.session = w.key;
   turn.task_id = make_task_id(options.wall());
   turn.message_id = make_message_id();
@@ -73,12 +73,15 @@ void edge_state::question(watcher& w, learning_ws::question& q, http::chunk held
   auto& t = s.tasks.add(turn.task_id, q.request_id);
   t.mine = t.asked = true;
   t.full = q.full_content;
-  t.stops = turn.cancel_on_disconnect;
+  if (turn.cancel_on_disconnect)
+    attend(w, turn.task_id);
   arm(w);
   // Whoever watches the session is told the events; those who could not, for there was none, join.
   auto answered = [this, id = w.id, key = w.key, task = turn.task_id, name = q.request_id,
                    inside](const refusal& why, std::uint64_t last_seq) {
     auto i = watchers.find(id);
+    if (why.code != errc::none)
+      options.attended->ended(key, task); // it has never begun
     auto* open = i == watchers.end() ? nullptr : i->second.socket->tasks.find(task);
     if (open != nullptr)
       open->asked = false;

@@ -22,8 +22,8 @@ watcher& edge_state::add(const visit& v, std::shared_ptr<http::outbox> out, sess
   w.out = std::move(out);
   w.key = key;
   w.task = std::move(task);
-  if (auto left = options.absent->take_over(key, w.task); !left.empty())
-    w.stops = std::make_unique<std::vector<std::string>>(std::move(left));
+  if (auto turns = options.attended->come(key, w.task); !turns.empty())
+    w.attends = std::make_unique<std::vector<std::string>>(std::move(turns));
   options.counts->add(key);
   by_session[std::move(key)].push_back(id);
   stats_of_edges().watchers.fetch_add(1, std::memory_order_relaxed);
@@ -39,8 +39,6 @@ watcher& edge_state::add_stream(const visit_ptr& v, session_key key, std::string
   auto& w = add(*v, v->exchange, std::move(key), std::move(task));
   w.request = v;
   w.shape = v->shape;
-  if (v->turn.cancel_on_disconnect && !w.task.empty() && !w.stops)
-    w.stops = std::make_unique<std::vector<std::string>>(1, w.task);
   if (!v->on_reset.empty())
     w.at_reset = std::make_unique<watcher::own_reset>(watcher::own_reset{v->on_reset, v->known});
   return w;
@@ -51,6 +49,8 @@ void edge_state::watch(const visit_ptr& v, session_key key, std::string task,
   if (!has_room(*v, key))
     return;
   auto& w = add_stream(v, std::move(key), std::move(task));
+  if (v->turn.cancel_on_disconnect && !w.attends) // its request, once more
+    attend(w, w.task);
   w.fresh = fresh;
   w.looks = looks;
   join(w, std::move(after));
@@ -219,7 +219,6 @@ void edge_state::news(const exchange_news& n) {
       catch_up(w);
     return;
   }
-  leave(w);
   end(n.watcher, false);
 }
 
@@ -308,6 +307,7 @@ void edge_state::end(std::uint64_t id, bool close) {
   }
   if (w.listening)
     unwatch(w.key, w.listening);
+  leave(w);
   if (close && w.open)
     w.out->close();
 }

@@ -35,7 +35,7 @@ struct call_stats {
   histogram output_tokens{bounds::call_tokens};
   std::array<counter, upstream_codes> failures{};
   std::array<counter, upstream_codes> retries{};
-  counter ignored{0}; // what nobody had asked for: more choices, text after the end
+  counter ignored{0}; // what nobody had asked for: more choices, and after the end
 
   static void count(std::array<counter, upstream_codes>& by_code, errc code) noexcept {
     auto i = static_cast<std::size_t>(code) - static_cast<std::size_t>(errc::upstream_unreachable);

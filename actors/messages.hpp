@@ -243,11 +243,11 @@ struct exchange_news {
   std::uint64_t watcher;
   http::signal what;
 };
-/// The asker of a task that is to end with his connection has been away for long enough.
-struct absence {
+/// Nobody attends a turn that is to end then (attendance.hpp): has nobody come since?
+struct unattended {
   std::shared_ptr<const session_key> key;
   std::string task;
-  std::uint64_t number; // absent_askers
+  std::uint64_t number;
 };
 /// A message of a WebSocket's peer, read. `text` is held for as long as no other is to come.
 struct socket_message {
@@ -291,6 +291,6 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::store_query_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::store_reply_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::visit_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::exchange_news)
-CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::absence)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::unattended)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::socket_message)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::socket_alarm)

@@ -177,9 +177,9 @@ void add_calls(metrics_page& p, const metrics_sources& from) {
   by_code("parlor_upstream_retries_total", "Those of them that were made again.", "reason",
           &call_stats::retries);
 
-  auto& ignored =
-      p.add("parlor_upstream_ignored_total",
-            "Choices that were not asked for, and text after the end of an answer.", type::Counter);
+  auto& ignored = p.add(
+      "parlor_upstream_ignored_total",
+      "Choices that were not asked for, and what came after the end of an answer.", type::Counter);
   for (auto& m : from.models)
     metrics_page::add(ignored, m.calls->ignored, {{"provider", m.provider}, {"model", m.name}});
 

@@ -121,7 +121,7 @@ constexpr option table[] = {
    [](settings& s, text t) { s.session.max_turns = bounded<std::size_t>(t, 1, million); }},
   {"session.max_streams", integer, "1024", "", "streams and WebSockets that may watch one session",
    [](settings& s, text t) { s.session.max_streams = bounded<std::size_t>(t, 1, million); }},
-  {"session.disconnect_grace", duration, "10s", "", "a turn with cancel_on_disconnect goes on this long, for its client to come back",
+  {"session.disconnect_grace", duration, "10s", "", "a turn with cancel_on_disconnect goes on this long when its client has gone",
    [](settings& s, text t) { s.session.disconnect_grace = parse_duration(t); }},
   {"session.turn_memory", size, "512MiB", "", "for what has been said in turns that run or wait, of all sessions together",
    [](settings& s, text t) { s.session.turn_memory = parse_size(t); }},

@@ -146,6 +146,8 @@ void append_message(std::string& out, const message& m) {
   out += '}';
 }
 
+bool blank(std::string_view data) { return data.find_first_not_of(" \t") == data.npos; }
+
 bool allowed_reason(std::string_view r) {
   return r == "stop" || r == "length" || r == "tool_calls" || r == "content_filter" ||
          r == "function_call";
@@ -205,14 +207,13 @@ bool stream_decoder::feed(std::string_view bytes, std::vector<call_event>& out) 
   bytes_ += bytes.size();
   frames_.clear();
   bool fits = sse_.feed(bytes, frames_);
-  auto behind = static_cast<std::uint32_t>(frames_.size());
-  for (auto& f : frames_) {
-    --behind;
-    event(f.data, out);
+  for (auto f = frames_.begin(); f != frames_.end(); ++f) {
+    event(f->data, out);
     if (!over_)
       continue;
     if (auto* done = std::get_if<call_finished>(&out.back()))
-      done->ignored += behind;
+      done->ignored += static_cast<std::uint32_t>(std::count_if(
+          std::next(f), frames_.end(), [](const sse::frame& late) { return !blank(late.data); }));
     return false;
   }
   if (!fits)
@@ -230,7 +231,7 @@ void stream_decoder::end(std::vector<call_event>& out) {
 void stream_decoder::event(std::string_view data, std::vector<call_event>& out) {
   if (data == "[DONE]" || data == " [DONE]")
     return finish(out);
-  if (data.find_first_not_of(" \t") == data.npos)
+  if (blank(data))
     return; // an empty event keeps some proxies awake
   if (finish_reason_.empty())
     if (auto text = memo_.match(data)) {

@@ -34,7 +34,7 @@ struct call_finished {
   std::string model;         // as the provider named it, or empty
   std::optional<usage> used; // exact, if the provider told
   std::string tool_calls;    // JSON array text, or empty
-  std::uint32_t ignored = 0; // choices that nobody asked for, and text after the end
+  std::uint32_t ignored = 0; // choices that nobody asked for, and what came after the end
 };
 /// It went wrong. Nothing follows; the socket is closed or back in the pool.
 struct call_failed {

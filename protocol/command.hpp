@@ -38,6 +38,9 @@ struct turn_request {
   std::string metadata;      // JSON object text or empty
   on_busy when_busy = on_busy::queue;
   bool cancel_on_disconnect = false;
+  /// Turns that nobody attends any more (actors/attendance.hpp): this one, if it is new, stops
+  /// them.
+  std::vector<std::string> instead;
   idempotency once;
   std::string request_id; // for the log
   task_kind kind = task_kind::chat;

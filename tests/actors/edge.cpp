@@ -113,29 +113,28 @@ TEST_CASE("U11 to disconnect stops a turn only where the request has said so") {
   REQUIRE(f.sessions() == 0);
 }
 
-TEST_CASE("U11 who is only cut off has ten seconds to come back to a turn that ends with him") {
+TEST_CASE("U11 a turn that ends when nobody attends it goes on for ten seconds without anybody") {
   front f;
   f.begin();
+  const auto room = f.room;
   auto leaving = f.taking(kind::chat_stream, "a");
   leaving.turn.cancel_on_disconnect = true;
+  f.chat_stream("z");
+  f.finish("z");
+  auto before = f.session_stream();
   auto cut = f.serve(leaving);
   f.say("a", "hi");
-  SECTION("nobody comes") {
-    f.signal(cut, signal::gone);
-    f.time.advance(9s);
-    REQUIRE_FALSE(f.call("a")->closed);
-    f.time.advance(1s);
-    REQUIRE(f.call("a")->closed);
-    REQUIRE(f.disk.data.tasks.at("a").view.status == task_status::cancelled);
-  }
-  SECTION("those who watch already have not come back, nor do those of another task") {
-    auto other = f.session_stream();
+  auto status = [&](const char* task) { return f.disk.data.tasks.at(task).view.status; };
+  SECTION("nobody comes: neither who watched before nor who watches another turn does") {
     auto next = f.chat_stream("b"); // waits for the first
     f.signal(cut, signal::gone);
     f.room.id = "another";
     f.chat_stream("c");
-    f.time.advance(10s);
+    f.time.advance(9s);
+    REQUIRE_FALSE(f.call("a")->closed);
+    f.time.advance(1s);
     REQUIRE(f.call("a")->closed);
+    REQUIRE(status("a") == task_status::cancelled);
     REQUIRE_FALSE(f.call("b")->closed);
     REQUIRE_FALSE(f.call("c")->closed);
   }
@@ -152,6 +151,17 @@ TEST_CASE("U11 who is only cut off has ten seconds to come back to a turn that e
     f.time.advance(10s);
     REQUIRE(f.call("a")->closed);
   }
+  SECTION("its stream is picked up long before it is noticed that the first was cut") {
+    auto again = f.task_stream("a", cut->ids().back());
+    f.time.advance(30s);
+    f.signal(cut, signal::gone);
+    f.time.advance(30s);
+    REQUIRE_FALSE(f.call("a")->closed);
+    f.say("a", " there");
+    f.signal(again, signal::gone);
+    f.time.advance(10s);
+    REQUIRE(f.call("a")->closed);
+  }
   SECTION("the session is watched again") {
     f.signal(cut, signal::gone);
     auto again = f.session_stream();
@@ -161,7 +171,7 @@ TEST_CASE("U11 who is only cut off has ten seconds to come back to a turn that e
     auto third = f.task_stream("a");
     f.time.advance(20s);
     f.finish("a");
-    REQUIRE(f.disk.data.tasks.at("a").view.status == task_status::completed);
+    REQUIRE(status("a") == task_status::completed);
   }
   SECTION("whoever asks anew does not come back") {
     f.signal(cut, signal::gone);
@@ -169,23 +179,56 @@ TEST_CASE("U11 who is only cut off has ten seconds to come back to a turn that e
     REQUIRE(f.call("a")->closed);
     REQUIRE_FALSE(f.call("b")->closed);
   }
-  SECTION("but whoever asks the same once more does") {
+  SECTION("nor is he refused because of what he has left") {
     f.signal(cut, signal::gone);
+    auto v = f.taking(kind::chat_stream, "b");
+    v.turn.when_busy = on_busy::reject;
+    REQUIRE(f.serve(v)->heads.size() == 1);
+    REQUIRE(f.call("a")->closed);
+    REQUIRE_FALSE(f.call("b")->closed);
+  }
+  SECTION("but whoever asks the same once more does, also before it is durable") {
     auto keyed = f.taking(kind::chat_stream, "b");
     keyed.turn.once = {"key of b", "body"};
     keyed.turn.cancel_on_disconnect = true;
-    auto waits = f.serve(keyed); // another, and new
-    REQUIRE(f.call("a")->closed);
-    f.say("b", "hi");
-    f.signal(waits, signal::gone);
+    f.hold_keeper = true;
+    auto gone = f.serve(keyed);
+    f.signal(gone, signal::gone);
     keyed.turn.task_id = "c";
     auto again = f.serve(keyed);
-    f.time.advance(1min);
+    f.release_keeper();
+    f.finish("a");
+    f.time.advance(20s);
     REQUIRE_FALSE(f.call("b")->closed);
+    f.say("b", "hi");
+    f.signal(again, signal::gone);
+    keyed.turn.task_id = "d";
+    auto third = f.serve(keyed);
+    f.time.advance(20s);
     f.finish("b");
-    REQUIRE(again->told("\"type\":\"done\""));
+    REQUIRE(status("b") == task_status::completed);
+    REQUIRE(third->told("\"type\":\"done\""));
   }
-  REQUIRE(f.edging.absent->take_over(f.room, {}).empty());
+  SECTION("he has them also when he goes before his turn is durable") {
+    f.finish("a");
+    auto early = f.taking(kind::chat_stream, "b");
+    early.turn.cancel_on_disconnect = true;
+    f.hold_keeper = true;
+    auto gone = f.serve(early);
+    f.signal(gone, signal::gone);
+    f.release_keeper();
+    f.time.advance(9s);
+    REQUIRE_FALSE(f.call("b")->closed);
+    f.time.advance(1s);
+    REQUIRE(status("b") == task_status::cancelled);
+  }
+  SECTION("while the server stops nobody can come back, and nothing is stopped") {
+    f.draining = true;
+    f.signal(cut, signal::gone);
+    f.time.advance(20s);
+    REQUIRE_FALSE(f.call("a")->closed);
+  }
+  REQUIRE(f.draining == !f.edging.attended->come(room, {}).empty());
 }
 
 // -- watchers ---

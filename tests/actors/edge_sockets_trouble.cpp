@@ -201,14 +201,22 @@ TEST_CASE("questions go on without their socket, unless they said otherwise") {
         strings{"error[r2] cancelled", "content[r1] A", "content_finished[r1] A", "done[r1]"});
 }
 
-TEST_CASE("U11 a socket that comes back takes over the questions that end with it") {
+TEST_CASE("U11 a socket that comes back attends the questions that end with it") {
   socket_house h;
   h.begin();
   auto s = h.connect();
   h.ask_on(s, "a", "r1", R"(,"cancel_on_disconnect":true)");
-  h.signal(s, signal::gone);
-  h.time.advance(9s);
-  auto again = h.connect();
+  std::shared_ptr<parlor::test::fake_socket> again;
+  SECTION("soon") {
+    h.signal(s, signal::gone);
+    h.time.advance(9s);
+    again = h.connect();
+  }
+  SECTION("before the first is known to be cut") {
+    again = h.connect();
+    h.time.advance(30s);
+    h.signal(s, signal::gone);
+  }
   h.time.advance(30s);
   CHECK_FALSE(h.call("a")->closed);
   h.signal(again, signal::gone);

@@ -5,6 +5,7 @@ import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { blocks, startParlor } from './server.mjs';
+import { openStream } from './streams.mjs';
 import { best, direct, scriptedModels, startUpstream } from './upstream.mjs';
 
 let upstream, parlor;
@@ -13,7 +14,7 @@ before(async () => {
   const config =
     scriptedModels(upstream.base, ['pace-20', 'hang', 'stall-2', 'drip', '429-20', 'ok']) +
     scriptedModels(upstream.base, ['slow-300'], { provider: 'concurrency = 1\nqueue = 1' });
-  parlor = await startParlor({ ...direct, TEST_KEY: 'k', PARLOR_SESSION_DISCONNECT_GRACE: '300ms' }, { config });
+  parlor = await startParlor({ ...direct, TEST_KEY: 'k', PARLOR_SESSION_DISCONNECT_GRACE: '1s' }, { config });
 });
 after(async () => {
   await parlor?.remove();
@@ -97,32 +98,44 @@ test('U7 U11 a task that waits to be tried again is cancelled at once, and not t
   assert.equal((await played()).length, n + 1);
 });
 
+/** A turn whose asker has gone: its place in the log of the upstream, session, task and last id. */
+async function left(more) {
+  const n = (await played()).length;
+  const session = fresh();
+  const s = await openStream(`${parlor.url}/api/chat/stream`, {
+    method: 'POST',
+    body: { message: 'hi', model: 'pace-20', conversation_id: session, ...more },
+  });
+  await s.has('chunk');
+  await until(async () => (await played()).length > n);
+  s.leave();
+  return { n, session, url: `${parlor.url}/api/tasks/${s.events[0].data.task_id}/events`, last: s.last() };
+}
+
 test('U11 who goes away does not stop the turn, unless that was asked for', async () => {
-  const leave = async (more) => {
-    const n = (await played()).length;
-    const control = new AbortController();
-    const session = fresh();
-    const r = await fetch(`${parlor.url}/api/chat/stream`, {
-      method: 'POST',
-      headers: { 'Content-Type': 'application/json' },
-      body: JSON.stringify({ message: 'hi', model: 'pace-20', conversation_id: session, ...more }),
-      signal: control.signal,
-    });
-    await r.body.getReader().read();
-    await until(async () => (await played()).length > n);
-    control.abort();
-    return { n, session };
-  };
-  const stopped = await leave({ cancel_on_disconnect: true });
+  const stopped = await left({ cancel_on_disconnect: true });
   const line = await until(async () => ((l) => l.ended > 0 && l)((await played())[stopped.n]));
   assert.equal(line.by, 'client');
   await until(async () => (await (await fetch(`${parlor.url}/api/sessions/${stopped.session}`)).json()).active_task === null);
-  const goes = await leave({});
-  await new Promise((r) => setTimeout(r, 500));
+  const goes = await left({});
+  await new Promise((r) => setTimeout(r, 2000));
   const one = await (await fetch(`${parlor.url}/api/sessions/${goes.session}`)).json();
   assert.ok(one.active_task);
   assert.equal((await played())[goes.n].ended, 0);
   await remove(`/api/sessions/${goes.session}`);
+});
+
+test('U11 who comes back within session.disconnect_grace finds the turn going on, and it ends when he goes again', async () => {
+  const cut = await left({ cancel_on_disconnect: true });
+  const again = await openStream(cut.url, { headers: { 'Last-Event-ID': cut.last } });
+  assert.equal(again.status, 200);
+  await new Promise((r) => setTimeout(r, 2000));
+  assert.equal((await played())[cut.n].ended, 0);
+  const had = again.events.length;
+  await until(() => again.events.length > had);
+  again.leave();
+  const line = await until(async () => ((l) => l.ended > 0 && l)((await played())[cut.n]));
+  assert.equal(line.by, 'client');
 });
 
 test('a provider is called as often at once as it may be; one waits, the next is refused', async () => {
