@@ -27,29 +27,33 @@ PARLOR_FUZZ(input) {
   fuzz::must(!c.session.empty() && valid_session_id(c.session), "a session has a name");
   if (!session.empty())
     fuzz::must(c.session == session, "the query's session comes first");
-  fuzz::must_be_json(pc::received_json(c.session, c.what, 1));
+  fuzz::must_be_json(pc::received_json(c.session, c.what.what, 1));
   outcome end;
   event e;
   auto header = std::make_shared<task_header>();
   header->session = c.session;
   header->kind = task_kind::external;
   e.task = header;
-  if (auto* p = std::get_if<pc::plan>(&c.what)) {
-    fuzz::must_be_json(p->data);
-    end.content = p->data;
+  using news = outside_news::kind;
+  switch (c.what.what) {
+  case news::completed:
+    fuzz::must_be_json(c.what.text);
+    end.content = c.what.text;
     e.kind = event_kind::completed;
-  } else if (auto* f = std::get_if<pc::failure>(&c.what)) {
-    fuzz::must(json::valid_utf8(f->message), "a message is text");
+    break;
+  case news::failed:
+    fuzz::must(json::valid_utf8(c.what.text), "a message is text");
     end.status = task_status::failed;
     end.error = errc::generation_failed;
-    end.content = f->message;
+    end.content = c.what.text;
     e.kind = event_kind::failed;
-  } else {
-    auto& r = std::get<pc::report>(c.what);
-    fuzz::must(r.percent <= 100 && json::valid_utf8(r.message), "a report is one");
+    break;
+  case news::progress:
+    fuzz::must(c.what.percent <= 100 && json::valid_utf8(c.what.text), "a report is one");
     e.kind = event_kind::progress;
-    e.number = r.percent;
-    e.text = r.message;
+    e.number = c.what.percent;
+    e.text = c.what.text;
+    break;
   }
   pc::repeats(c.what, end);
   if (ends_task(e.kind))
