@@ -42,7 +42,8 @@ void edge_state::on_event(const published& p) {
   auto s = by_session.find(*p.key);
   if (s == by_session.end())
     return;
-  if (ends_task(p.what->kind))
+  auto over = ends_task(p.what->kind);
+  if (over)
     options.attended->ended(*p.key, p.what->task->id);
   // Encoded once for each dialect and language in use; watchers share the bytes.
   struct encoded {
@@ -58,6 +59,8 @@ void edge_state::on_event(const published& p) {
     if (i == watchers.end() || p.what->seq <= i->second.seen)
       continue;
     auto& w = i->second;
+    if (over && w.attends) // a socket may stay for thousands of them
+      std::erase(*w.attends, p.what->task->id);
     // That there will be no more is told to whoever is behind, too: there is nothing left to catch
     // up with.
     if (!w.live && !(w.behind && ends_session(p.what->kind)))
