@@ -144,14 +144,15 @@ void edge_state::poll(const visit_ptr& v, const task_view& t) {
 void edge_state::replay_ended(const visit_ptr& v, const stored_past& found) {
   auto& t = found.task;
   if (v->after) {
-    auto reset = found.reset || !same_epoch(*v, options.epoch);
+    auto ours = same_epoch(*v, options.epoch);
+    auto reset = found.reset || !ours;
     if (!reset && found.after >= t.ended_seq) { // nothing left to say: browsers stop at a 204
       http::response r;
       r.status = 204;
       r.headers = v->headers;
       return v->exchange->respond(std::move(r));
     }
-    stats_of_edges().came_back(reset, reset && same_epoch(*v, options.epoch));
+    stats_of_edges().came_back(reset, reset && ours);
   }
   auto& told = found.page.events;
   if (told.empty()) // between two looks into the store it has been removed

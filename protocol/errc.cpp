@@ -8,7 +8,7 @@ namespace parlor {
 
 namespace {
 
-constexpr std::array<errc_info, 57> table{{
+constexpr auto table = std::to_array<errc_info>({
     {errc::none, "none", 200, false, "All is well.", "一切正常。"},
     {errc::bad_framing, "bad_framing", 400, false, "The request is not valid HTTP.",
      "请求不是有效的 HTTP。"},
@@ -115,7 +115,7 @@ constexpr std::array<errc_info, 57> table{{
      "The model's answers did not have the form that was asked for.",
      "模型的回答不符合要求的格式。"},
     {errc::internal, "internal", 500, true, "Something went wrong here.", "服务器内部错误。"},
-}};
+});
 
 constexpr bool in_order() {
   for (std::size_t i = 0; i < table.size(); ++i)
