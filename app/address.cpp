@@ -2,10 +2,9 @@
 
 #include "app/options.hpp"
 #include "llm/guarded_dialer.hpp"
+#include "protocol/url.hpp"
 
 #include <boost/asio/ip/address.hpp>
-#include <boost/url/parse.hpp>
-#include <boost/url/url_view.hpp>
 
 #include <cstdlib>
 
@@ -50,13 +49,10 @@ std::string unsafe_listener(const settings& config) {
 bool is_sent_in_the_open(std::string_view base_url) {
   if (!base_url.starts_with("http://"))
     return false;
-  auto read = boost::urls::parse_uri({base_url.data(), base_url.size()});
-  // Boost.URL 1.81 takes the beginning of 10.0.0.1.example.org for an address, the rest for a path.
-  if (!read || (!read->encoded_path().empty() && !read->encoded_path().starts_with('/')))
-    return true;                    // as far as can be told
-  auto host = read->host_address(); // without brackets
-  for (auto& c : host)
-    c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
+  auto read = parse_url(base_url);
+  if (!read)
+    return true; // as far as can be told
+  auto host = host_of(*read);
   boost::system::error_code error;
   auto address = boost::asio::ip::make_address(host, error);
   if (!error)

@@ -1,8 +1,8 @@
 #include "llm/guarded_dialer.hpp"
 
+#include "protocol/url.hpp"
+
 #include <boost/asio/ip/tcp.hpp>
-#include <boost/url/parse.hpp>
-#include <boost/url/url_view.hpp>
 
 #include <algorithm>
 #include <array>
@@ -126,7 +126,7 @@ bool is_public(const ip::address& address) noexcept {
 std::optional<dial_target> read_target(std::string_view url, const dial_rules& rules) {
   if (url.size() > max_url)
     return std::nullopt;
-  auto read = boost::urls::parse_uri({url.data(), url.size()});
+  auto read = parse_url(url);
   if (!read)
     return std::nullopt;
   auto& u = *read;
@@ -134,14 +134,9 @@ std::optional<dial_target> read_target(std::string_view url, const dial_rules& r
   if (!https && !(rules.allow_http && u.scheme_id() == boost::urls::scheme::http))
     return std::nullopt;
   dial_target out{std::string{url}, {}, static_cast<unsigned short>(https ? 443 : 80), {}};
-  // Boost.URL 1.81 takes the beginning of 8.8.8.8.example.org for an address, the rest for a path.
-  if (!u.encoded_path().empty() && !u.encoded_path().starts_with('/'))
-    return std::nullopt;
   if (u.has_userinfo() || u.has_fragment() || (u.has_port() && u.port_number() != out.port))
     return std::nullopt;
-  out.host.assign(u.encoded_host().data(), u.encoded_host().size());
-  for (auto& c : out.host)
-    c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
+  out.host = host_of(u);
   boost::system::error_code ec;
   switch (u.host_type()) {
   case boost::urls::host_type::name:
@@ -149,8 +144,6 @@ std::optional<dial_target> read_target(std::string_view url, const dial_rules& r
       return std::nullopt;
     return out;
   case boost::urls::host_type::ipv6:
-    out.host = out.host.substr(1, out.host.size() - 2);
-    [[fallthrough]];
   case boost::urls::host_type::ipv4:
     out.address = ip::make_address(out.host, ec);
     if (ec || !is_public(*out.address))

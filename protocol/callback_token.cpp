@@ -1,6 +1,7 @@
 #include "protocol/callback_token.hpp"
 
-#include <boost/url/parse.hpp>
+#include "protocol/url.hpp"
+
 #include <boost/url/url.hpp>
 
 #include <openssl/crypto.h>
@@ -124,16 +125,13 @@ std::string percent_encoded(std::string_view text) {
 }
 
 std::optional<std::string> public_base(std::string_view address) {
-  auto read = boost::urls::parse_uri({address.data(), address.size()});
+  auto read = parse_url(address);
   if (!read)
     return std::nullopt;
   boost::urls::url u{*read};
   auto scheme = u.scheme_id();
   if ((scheme != boost::urls::scheme::http && scheme != boost::urls::scheme::https) ||
       u.encoded_host().empty() || u.has_userinfo() || u.has_query() || u.has_fragment())
-    return std::nullopt;
-  // Boost.URL 1.81 takes the beginning of 8.8.8.8.example.org for an address, the rest for a path.
-  if (!u.encoded_path().empty() && !u.encoded_path().starts_with('/'))
     return std::nullopt;
   if (u.has_port() && u.port_number() == 0)
     return std::nullopt; // none, too large, or zero
