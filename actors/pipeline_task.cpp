@@ -84,7 +84,7 @@ void pipeline_task_state::ask(std::vector<message> messages) {
   one->settings.response_format = agent().response_format;
   one->settings.script = order->settings.script;
   one->first_attempt = attempt;
-  one->header = std::move(header);
+  one->header = asked = std::move(header);
   running = self->spawn<caf::linked>(
       task, task_order_ptr{std::move(one)}, with_deadlines(model, agent()),
       with.tickets[done.size()], caf::actor_cast<task_sink_actor>(pipeline_actor{self}), random);
@@ -92,7 +92,8 @@ void pipeline_task_state::ask(std::vector<message> messages) {
 
 void pipeline_task_state::on_report(task_report& r) {
   if (auto* d = std::get_if<task_delta>(&r.what)) {
-    delta(*d);
+    if (r.task == asked) // else of an answer that has been stopped
+      delta(*d);
   } else if (auto* w = std::get_if<task_retrying>(&r.what)) {
     retrying(*w);
   } else if (auto* a = std::get_if<task_attempt_ended>(&r.what)) {

@@ -49,6 +49,7 @@ struct pipeline_task_state {
   usage used;
   time_point began;
   // Of its present answer:
+  task_header_ptr asked; // names it in the reports
   std::string answer;
   std::unique_ptr<json::watcher> watch;
   std::optional<json::violation> wrong; // it will not be valid: the call is being stopped

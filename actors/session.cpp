@@ -268,7 +268,7 @@ void session_state::report(task_report& r) {
   auto now = world->wall();
   auto& task = r.task->id;
   if (auto* d = std::get_if<task_delta>(&r.what)) {
-    if (silent_since != 0) // the wall clock may go back
+    if (silent_since != 0 && task == running_id) // the wall clock may go back
       all_turns.first_token.observe(
           static_cast<double>(std::max<std::int64_t>(0, now - std::exchange(silent_since, 0))) /
           1000);

@@ -8,11 +8,35 @@ void task_state::report(decltype(task_report::what) what) {
   self->send(session, task_report{order->header, std::move(what)});
 }
 
+bool pieces_heard::note(time_point now, std::int64_t tokens) noexcept {
+  auto n = count_.load(std::memory_order_relaxed);
+  if (n == 0)
+    first_.store(now, std::memory_order_relaxed);
+  last_.store(now, std::memory_order_relaxed);
+  tokens_.store(tokens_.load(std::memory_order_relaxed) + tokens, std::memory_order_relaxed);
+  count_.store(n + 1, std::memory_order_release);
+  return n == 0;
+}
+
+/// A piece goes to the session without waking the task, which would be a third of its way. What the
+/// task says when it has heard of the end still comes behind all pieces, as they are in the
+/// session's mailbox before the task is told.
+llm::call_sink task_state::make_sink() {
+  return [me = caf::actor_cast<task_actor>(self), to = session, header = order->header,
+          clock = &self->clock(), into = heard, n = attempt](llm::call_event e) {
+    auto* piece = std::get_if<llm::call_delta>(&e);
+    if (piece == nullptr)
+      return caf::anon_send(me, call_news{n, std::move(e)});
+    auto first = into->note(clock->now(), estimate_tokens(piece->text));
+    caf::anon_send(to, task_report{header, task_delta{std::move(piece->text)}});
+    if (first)
+      caf::anon_send(me, call_news{n, llm::call_delta{}});
+  };
+}
+
 void task_state::begin_attempt() {
   ++tried;
-  shown = false;
-  tokens = 0;
-  pieces = 0;
+  heard = std::make_shared<pieces_heard>();
   upstream_status = 0;
   waiting_for_slot = true;
   auto me = caf::actor_cast<task_actor>(self);
@@ -31,14 +55,11 @@ void task_state::granted() {
     request.settings.model = model->upstream_name;
   request.connect_timeout = model->connect;
   request.attempt = attempt;
-  auto me = caf::actor_cast<task_actor>(self);
   if (tried == 1)
     total_due = now + model->total;
-  call_from = last_piece = now;
+  call_from = now;
   phase_due = now + model->first_token;
-  call = model->provider->start(std::move(request), [me, n = attempt](llm::call_event e) {
-    caf::anon_send(me, call_news{n, std::move(e)});
-  });
+  call = model->provider->start(std::move(request), make_sink());
   arm();
 }
 
@@ -55,16 +76,17 @@ void task_state::on_alarm(std::uint64_t gen) {
   if (!call) // it waits for the next attempt, or for a place to make it
     return over(task_status::failed, errc::upstream_timeout, "total deadline", {});
   auto now = self->clock().now();
-  if (shown) // one alarm is out, whatever the number of pieces: it finds out how long the last one
-             // is ago
-    phase_due = last_piece + model->between_tokens;
+  auto some = shown();
+  if (some) // one alarm is out, whatever the number of pieces: it finds out how long the last one
+            // is ago
+    phase_due = heard->last() + model->between_tokens;
   if (now < total_due && now < phase_due)
     return arm();
   call.reset();
-  auto error = now >= total_due || !shown ? errc::upstream_timeout : errc::upstream_stalled;
+  auto error = now >= total_due || !some ? errc::upstream_timeout : errc::upstream_stalled;
   over(task_status::failed, error,
        now >= total_due ? "total deadline"
-       : shown          ? "silence between pieces"
+       : some           ? "silence between pieces"
                         : "no first piece",
        account(std::nullopt, error));
 }
@@ -73,9 +95,9 @@ void task_state::measure(const std::optional<usage>& told, errc error) {
   auto seconds = [](caf::timespan t) { return std::chrono::duration<double>{t}.count(); };
   auto& s = *model->seen;
   s.duration.observe(seconds(self->clock().now() - call_from));
-  if (pieces > 1)
-    s.per_chunk.observe(seconds(last_piece - first_piece) / static_cast<double>(pieces - 1),
-                        pieces - 1);
+  if (auto n = heard->count(); n > 1)
+    s.per_chunk.observe(seconds(heard->last() - heard->first()) / static_cast<double>(n - 1),
+                        n - 1);
   if (told && told->exact) { // what is only estimated is not measured
     s.input_tokens.observe(static_cast<double>(told->prompt_tokens));
     s.output_tokens.observe(static_cast<double>(told->completion_tokens));
@@ -91,6 +113,7 @@ task_attempt_ended task_state::account(const std::optional<usage>& told, errc er
       used.prompt_tokens += estimate_tokens(m);
   }
   // Some tell it with each piece: then that of an answer that was cut is of what had come by then.
+  auto tokens = heard->tokens();
   if (error != errc::none || (used.completion_tokens == 0 && tokens != 0)) {
     used.exact = false;
     used.completion_tokens = std::max(used.completion_tokens, tokens);
@@ -140,27 +163,20 @@ void task_state::attempt_failed(llm::call_failed& f) {
   phase_due = total_due;
   arm();
   report(ended);
-  report(task_retrying{attempt + 1, static_cast<std::uint32_t>(delay->count()), shown, {}, {}});
+  report(task_retrying{attempt + 1, static_cast<std::uint32_t>(delay->count()), shown(), {}, {}});
   ++attempt;
   self->delayed_send(self, caf::timespan{*delay}, retry_now{attempt});
 }
 
 void task_state::on_news(call_news& news) {
   if (news.attempt != attempt || !call)
-    return; // of an attempt that is over
-  if (auto* piece = std::get_if<llm::call_delta>(&news.what)) {
-    last_piece = self->clock().now();
-    ++pieces;
-    tokens += estimate_tokens(piece->text);
-    report(task_delta{std::move(piece->text)});
-    if (!std::exchange(shown, true)) {
-      first_piece = last_piece;
-      model->seen->first_chunk.observe(
-          std::chrono::duration<double>{first_piece - call_from}.count());
-      phase_due = last_piece + model->between_tokens;
-      if (phase_due < armed_for)
-        arm();
-    }
+    return;                                                 // of an attempt that is over
+  if (std::holds_alternative<llm::call_delta>(news.what)) { // the first
+    model->seen->first_chunk.observe(
+        std::chrono::duration<double>{heard->first() - call_from}.count());
+    phase_due = heard->last() + model->between_tokens;
+    if (phase_due < armed_for)
+      arm();
   } else if (auto* done = std::get_if<llm::call_finished>(&news.what)) {
     model->seen->ignored += done->ignored;
     auto last = account(done->used, errc::none);

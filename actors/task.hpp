@@ -1,5 +1,7 @@
 #pragma once
-// One turn's work: the attempts, their deadlines and the wait between them.
+// One turn's work: the attempts, their deadlines and the wait between them. The text that comes
+// does not pass through here: the provider's sink tells it to the session, the task hears that it
+// comes.
 //
 // Owner: its session (linked). Thread: the pool. Lifetime: until it has reported task_over, or its
 // session dies; then the call is dropped, which closes the upstream connection.
@@ -9,8 +11,10 @@
 #include "actors/measures.hpp"
 #include "protocol/backoff.hpp"
 
+#include <atomic>
 #include <chrono>
 #include <functional>
+#include <memory>
 
 namespace parlor {
 
@@ -33,6 +37,26 @@ struct model_entry {
 /// In [0, 1), for jitter.
 using random_source = std::function<double()>;
 
+/// What has come of an attempt. Written by the provider's sink, one call at a time, on any thread;
+/// read by the task. What is read with call_finished or call_failed at hand is exact.
+class pieces_heard {
+public:
+  using time_point = caf::actor_clock::time_point;
+  /// True for the first one.
+  bool note(time_point now, std::int64_t tokens) noexcept;
+  std::uint64_t count() const noexcept { return count_.load(std::memory_order_acquire); }
+  std::int64_t tokens() const noexcept { return tokens_.load(std::memory_order_relaxed); }
+  // only if count() is not 0
+  time_point first() const noexcept { return first_.load(std::memory_order_relaxed); }
+  time_point last() const noexcept { return last_.load(std::memory_order_relaxed); }
+
+private:
+  std::atomic<std::uint64_t> count_{0};
+  std::atomic<std::int64_t> tokens_{0}; // estimated
+  std::atomic<time_point> first_{};
+  std::atomic<time_point> last_{};
+};
+
 struct task_state {
   explicit task_state(task_actor::pointer me) : self{me}, counted{actor_kind::task} {}
   static inline const char* name = "task";
@@ -50,19 +74,17 @@ struct task_state {
   std::uint32_t attempt = 1;
   std::uint32_t tried = 0; // attempts that this task has begun
   bool waiting_for_slot = false;
-  bool shown = false;      // the present attempt has shown a piece
-  std::int64_t tokens = 0; // estimated, of the present attempt
+  std::shared_ptr<pieces_heard> heard = std::make_shared<pieces_heard>(); // of the present attempt
   usage total_used;
   time_point total_due;
   time_point phase_due;
   time_point call_from;
-  time_point first_piece;
-  time_point last_piece;
-  std::uint64_t pieces = 0; // of the present attempt
   int upstream_status = 0;
   time_point armed_for;
   std::uint64_t generation = 0;
 
+  bool shown() const noexcept { return heard->count() != 0; }
+  llm::call_sink make_sink();
   void begin_attempt();
   void granted();
   void arm();

@@ -1,3 +1,4 @@
+#include "actors/measures.hpp"
 #include "house.hpp"
 
 // A session's actor: how it begins, what it does while it is busy, and what becomes of it when its
@@ -257,6 +258,29 @@ TEST_CASE("the turn of a task that crashed fails, with a usage record, and the s
   REQUIRE(h.lost.empty());
   REQUIRE(h.limit->in_flight() + h.limit->waiting() == 0);
   REQUIRE(h.tasks() == 0);
+}
+
+TEST_CASE("a piece that was on its way when its turn was stopped is nobody's") {
+  house h;
+  h.open();
+  auto& e = h.new_ear();
+  h.submit("a", &e);
+  h.submit("b", &e);
+  h.say("a", "some text");
+  auto* stopped = h.call("a");
+  h.cancel("a");
+  REQUIRE(h.call("b") != nullptr); // runs now
+  auto waited = all_turns.first_token.sum();
+  h.time.advance(2s);
+  stopped->sink(llm::call_delta{"late"});
+  h.time.settle();
+  REQUIRE(all_turns.first_token.sum() == waited); // b has said nothing yet
+  h.say("b", "its own");
+  REQUIRE(all_turns.first_token.sum() > waited + 1);
+  h.finish("b");
+  REQUIRE(h.disk.data.tasks.at("a").text == "some text");
+  REQUIRE(h.disk.data.tasks.at("b").text == "its own");
+  REQUIRE(e.find("delta b")->what->text == "its own");
 }
 
 TEST_CASE("a task that crashes in the call itself fails its turn, too") {
