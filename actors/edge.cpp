@@ -97,21 +97,19 @@ void edge_state::submit(const visit_ptr& v) {
   if (watched && !has_room(*v, a->key))
     return;
   a->turn.instead = options.attended->abandoned(a->key);
-  std::uint64_t id = 0;
-  if (watched) {
-    a->listener = caf::actor_cast<listener_actor>(edge_actor{self});
-    auto& w = add_stream(v, v->turn.session, v->turn.task_id);
-    id = w.id;
-    if (v->turn.cancel_on_disconnect)
-      attend(w, w.task);
-  }
-  parlor::ask(
-      self, options.door(a->key), ask_timeout, session_ask_ptr{a},
-      [this, v, id](const session_answer_ptr& answer) { accepted(v, *answer, id); },
-      [this, v, id](caf::error&) {
-        refuse(*v, {errc::internal});
-        end(id, false);
-      });
+  if (!watched)
+    return ask(a, v, [this, v](const session_answer& answer) { accepted(v, answer, 0); });
+  a->listener = caf::actor_cast<listener_actor>(edge_actor{self});
+  auto& w = add_stream(v, v->turn.session, v->turn.task_id);
+  if (v->turn.cancel_on_disconnect)
+    attend(w, w.task);
+  await(w);
+  self->request(options.door(a->key), caf::infinite, session_ask_ptr{a})
+      .then([this, v, id = w.id](const session_answer_ptr& answer) { accepted(v, *answer, id); },
+            [this, id = w.id](caf::error&) {
+              if (auto i = watchers.find(id); i != watchers.end())
+                unanswered(i->second);
+            });
 }
 
 void edge_state::accepted(const visit_ptr& v, const session_answer& a, std::uint64_t id) {
@@ -119,10 +117,13 @@ void edge_state::accepted(const visit_ptr& v, const session_answer& a, std::uint
   if (v->inside && a.why.code == errc::none)
     v->inside->accepted(now);
   auto w = watchers.find(id);
+  if (w != watchers.end())
+    w->second.asked = false;
   if (v->turn.cancel_on_disconnect && (a.why.code != errc::none || a.replayed))
     options.attended->ended(v->turn.session, v->turn.task_id); // it has never begun
   if (a.why.code != errc::none) {
-    refuse(*v, a.why);
+    if (id == 0 || w != watchers.end()) // else nobody waits any more
+      refuse(*v, a.why);
     return end(id, false);
   }
   if (!a.replayed)
@@ -173,6 +174,7 @@ edge_actor::behavior_type edge(edge_actor::stateful_pointer<edge_state> self,
       observed(actor_kind::edge, self,
                [self](const socket_alarm& a) { self->state.on_alarm(a.watcher); }),
       observed(actor_kind::edge, self, [self](const age_streams&) { self->state.age(); }),
+      observed(actor_kind::edge, self, [self](const give_up&) { self->state.stop_waiting(); }),
       observed(actor_kind::edge, self,
                [self](const end_streams&) { self->state.end_streams_with_word(); }),
       observed(actor_kind::edge, self,

@@ -121,7 +121,7 @@ struct watcher {
   bool open = false;           // the head has been sent
   bool live = false;           // events go to it as they come
   bool behind = false;         // else: it is on its way to there, as fast as its connection drains
-  bool asked = false;          // a page for it is on its way
+  bool asked = false;          // its session has not answered yet
   bool skims = false;          // it was live and fell behind: pieces are merged for it
   bool stored = false;         // its task has ended: the store has what is left to be told
   bool fresh = true;           // has no cursor of its own
@@ -155,6 +155,14 @@ struct edge_state {
     std::weak_ptr<const std::string> block;
   };
   std::vector<long_end> long_ends;
+  /// What a session has been asked for a watcher, oldest first.
+  struct awaited {
+    caf::actor_clock::time_point due;
+    std::uint64_t watcher;
+    std::uint32_t round;
+  };
+  std::deque<awaited> answers;
+  bool answers_out = false;                                                 // the alarm
   std::deque<std::pair<caf::actor_clock::time_point, std::uint64_t>> aging; // streams, oldest first
   bool aging_out = false;                                                   // the alarm
 
@@ -200,6 +208,11 @@ struct edge_state {
   /// Whether there is room for one more who watches that session; if not, it has been refused.
   bool has_room(const visit& v, const session_key& key);
   void news(const exchange_news& n);
+  // -- actors/edge_patience.cpp
+  std::uint32_t await(watcher& w);
+  watcher* still_waits(const awaited& a);
+  void stop_waiting();
+  void unanswered(watcher& w);
   // -- actors/edge_attendance.cpp
   void attend(watcher& w, const std::string& task);
   void leave(const watcher& w);

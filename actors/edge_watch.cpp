@@ -63,30 +63,25 @@ void edge_state::join(watcher& w, std::optional<cursor> after) {
   a->task = w.task;
   a->after = std::move(after);
   a->listener = caf::actor_cast<listener_actor>(edge_actor{self});
-  auto round = ++w.round;
-  w.asked = true;
-  parlor::ask(
-      self, options.door(a->key), ask_timeout, session_ask_ptr{a},
-      [this, id = w.id, key = w.key, round](const session_answer_ptr& answer) {
-        auto listening = answer->why.code == errc::none && !answer->ended;
-        auto i = watchers.find(id);
-        if (i != watchers.end())
-          i->second.listening = listening ? answer->life : 0;
-        else if (listening)
-          unwatch(key, answer->life);
-        if (i != watchers.end() && i->second.round == round) {
-          i->second.asked = false;
-          watching(id, *answer);
-        }
-      },
-      [this, id = w.id, round](caf::error&) {
-        auto i = watchers.find(id);
-        if (i == watchers.end() || i->second.round != round)
-          return;
-        if (!i->second.open)
-          refuse(*i->second.request, {errc::internal});
-        lose(i->second);
-      });
+  auto round = await(w);
+  self->request(options.door(a->key), caf::infinite, session_ask_ptr{a})
+      .then(
+          [this, id = w.id, key = w.key, round](const session_answer_ptr& answer) {
+            auto listening = answer->why.code == errc::none && !answer->ended;
+            auto i = watchers.find(id);
+            if (i != watchers.end())
+              i->second.listening = listening ? answer->life : 0;
+            else if (listening)
+              unwatch(key, answer->life);
+            if (i != watchers.end() && i->second.round == round) {
+              i->second.asked = false;
+              watching(id, *answer);
+            }
+          },
+          [this, id = w.id, round](caf::error&) {
+            if (auto i = watchers.find(id); i != watchers.end() && i->second.round == round)
+              unanswered(i->second);
+          });
 }
 
 void edge_state::lose(watcher& w) {

@@ -57,16 +57,18 @@ using keeper_actor =
 using archive_actor = caf::typed_actor<caf::replies_to<store_query_ptr>::with<store_reply_ptr>>;
 
 /// Serves HTTP requests: who watches what, up to where.
-using edge_actor = listener_actor::extend<caf::reacts_to<visit_ptr>,     // a request to serve
-                                          caf::reacts_to<exchange_news>, // a watcher's connection
-                                                                         // has drained, or is gone
-                                          caf::reacts_to<unattended>, // own: has nobody come back?
-                                          caf::reacts_to<session_lost>,   // from a lobby: ask again
-                                          caf::reacts_to<socket_message>, // from a WebSocket
-                                          caf::reacts_to<socket_alarm>,   // own: is it time for a
-                                                                          // sign of life?
-                                          caf::reacts_to<age_streams>,    // own: end the old ones
-                                          caf::reacts_to<count_plans>,    // own: for operators
-                                          caf::reacts_to<end_streams>>;   // the server stops
+using edge_actor =
+    listener_actor::extend<caf::reacts_to<visit_ptr>,      // a request to serve
+                           caf::reacts_to<exchange_news>,  // a watcher's connection
+                                                           // has drained, or is gone
+                           caf::reacts_to<unattended>,     // own: has nobody come back?
+                           caf::reacts_to<session_lost>,   // from a lobby: ask again
+                           caf::reacts_to<socket_message>, // from a WebSocket
+                           caf::reacts_to<socket_alarm>,   // own: is it time for a
+                                                           // sign of life?
+                           caf::reacts_to<age_streams>,    // own: end the old ones
+                           caf::reacts_to<give_up>,        // own: a session has not answered
+                           caf::reacts_to<count_plans>,    // own: for operators
+                           caf::reacts_to<end_streams>>;   // the server stops
 
 } // namespace parlor

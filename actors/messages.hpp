@@ -238,6 +238,7 @@ struct visit {
 };
 using visit_ptr = std::shared_ptr<const visit>;
 struct age_streams {}; // some stream may have reached its age
+struct give_up {};     // some session may have been waited for long enough
 struct count_plans {}; // for operators
 struct end_streams {}; // the server stops
 struct exchange_news {
@@ -264,6 +265,7 @@ struct socket_alarm {
 } // namespace parlor
 
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::age_streams)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::give_up)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::count_plans)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::end_streams)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parlor::published)
