@@ -1,8 +1,8 @@
 #include "actors/edge.hpp"
 
-// How long a watcher waits for what its session has been asked. The question itself has no deadline:
-// an answer that comes when it has been given up is still heard, so that what it began, a listener
-// that nobody would ever take away, is undone.
+// How long a watcher waits for what its session has been asked. The question itself has no
+// deadline: an answer that comes when it has been given up is still heard, so that what it began, a
+// listener that nobody would ever take away, is undone.
 
 namespace parlor {
 
@@ -10,7 +10,7 @@ namespace parlor {
 watcher* edge_state::still_waits(const awaited& a) {
   auto i = watchers.find(a.watcher);
   return i != watchers.end() && i->second.asked && i->second.round == a.round ? &i->second
-                                                                             : nullptr;
+                                                                              : nullptr;
 }
 
 /// Returns the round that the answer has to be of.

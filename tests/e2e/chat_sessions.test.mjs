@@ -7,7 +7,7 @@ import { blocks, startParlor } from './server.mjs';
 let parlor;
 before(async () => {
   // A thousand turns at once are for the sessions' sake here: a slow machine would refuse some.
-  parlor = await startParlor({ PARLOR_SERVER_MAX_TURN_WAIT: '0' });
+  parlor = await startParlor();
 });
 after(() => parlor.remove());
 

@@ -105,7 +105,7 @@ const asker = `
   ask();`;
 
 test('S12 U13 five hundred streams at once, and all of them dropped: nothing stands still, and nothing is left', async () => {
-  const parlor = await startParlor({ PARLOR_REHEARSAL_TOKENS_PER_SECOND: '50', PARLOR_LOG_LEVEL: 'error', PARLOR_SERVER_MAX_TURN_WAIT: '0', PARLOR_SESSION_DISCONNECT_GRACE: '0' }, {
+  const parlor = await startParlor({ PARLOR_REHEARSAL_TOKENS_PER_SECOND: '50', PARLOR_LOG_LEVEL: 'error', PARLOR_SESSION_DISCONNECT_GRACE: '0' }, {
     config: '[[provider]]\nname = "many"\nkind = "rehearsal"\nconcurrency = 500\n[[model]]\nname = "many"\nprovider = "many"\n',
   });
   const running = async () => metric(parlor, 'parlor_subscribers');

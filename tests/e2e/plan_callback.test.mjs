@@ -214,13 +214,16 @@ test('resuming: what was missed comes once; a foreign cursor gets the state as i
 });
 
 test('many sessions at once: each page sees its own plan, and only that', async () => {
+  const called = [];
   server.external = (body) => {
-    setImmediate(() => callback(body.callbackUrl, { data: { for: body.sessionId, saw: body.request.name } }));
+    setImmediate(() => called.push(callback(body.callbackUrl, { data: { for: body.sessionId, saw: body.request.name } })));
     return 202;
   };
   const ids = Array.from({ length: 200 }, () => fresh());
   const pages = await Promise.all(ids.map((id) => stream(server, id)));
-  await Promise.all(ids.map((id) => start(server, id, { name: `of ${id}` })));
+  for (const { status } of await Promise.all(ids.map((id) => start(server, id, { name: `of ${id}` })))) assert.equal(status, 202);
+  await until(() => called.length === ids.length, 'the calls');
+  for (const { status } of await Promise.all(called)) assert.equal(status, 200);
   await Promise.all(pages.map((p) => p.has('plan')));
   pages.forEach((p, i) => {
     assert.deepEqual(p.types(), ['connected', 'status', 'plan']);

@@ -32,6 +32,7 @@ export async function startParlor(env = {}, { config, inside = [] } = {}) {
         PARLOR_SERVER_LISTEN: `127.0.0.1:${port}`,
         PARLOR_STORE_PATH: join(dir, 'parlor.db'),
         PARLOR_REHEARSAL_ALLOW_SCRIPT: 'true',
+        PARLOR_SERVER_MAX_TURN_WAIT: '0', // a test's machine may be slow; what is refused then has tests of its own
         PARLOR_PIPELINES_PATH: new URL('../../pipelines', import.meta.url).pathname,
         ...(config === undefined ? {} : { PARLOR_CONFIG: file }),
         ...env,
