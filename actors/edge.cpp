@@ -86,6 +86,15 @@ void edge_state::serve(const visit_ptr& v) {
   }
 }
 
+namespace {
+
+std::vector<http::header> replayed(const session_answer& a) {
+  return a.replayed ? std::vector<http::header>{{"Idempotency-Replayed", "true"}}
+                    : std::vector<http::header>{};
+}
+
+} // namespace
+
 void edge_state::submit(const visit_ptr& v) {
   if (options.draining())
     return refuse(*v, {errc::draining});
@@ -97,62 +106,70 @@ void edge_state::submit(const visit_ptr& v) {
   if (watched && !has_room(*v, a->key))
     return;
   a->turn.instead = options.attended->abandoned(a->key);
+  turn_asked t{a->key, a->turn.task_id, a->turn.cancel_on_disconnect, v->inside};
   if (!watched)
-    return ask(a, v, [this, v](const session_answer& answer) { accepted(v, answer, 0); });
+    return ask(a, v, [this, v, t](const session_answer& answer) {
+      decided(t, answer);
+      if (answer.why.code != errc::none)
+        return refuse(*v, answer.why);
+      respond_json(*v, 200, generate_async::created_json(answer.task), replayed(answer));
+    });
   a->listener = caf::actor_cast<listener_actor>(edge_actor{self});
   auto& w = add_stream(v, v->turn.session, v->turn.task_id);
   if (v->turn.cancel_on_disconnect)
     attend(w, w.task);
   await(w);
+  // `t` and not the visit, which holds its connection: that may have gone long before a disk that
+  // hangs lets the session answer.
   self->request(options.door(a->key), caf::infinite, session_ask_ptr{a})
-      .then([this, v, id = w.id](const session_answer_ptr& answer) { accepted(v, *answer, id); },
-            [this, id = w.id](caf::error&) {
-              if (auto i = watchers.find(id); i != watchers.end())
-                unanswered(i->second);
-            });
+      .then(
+          [this, t, id = w.id](const session_answer_ptr& answer) {
+            decided(t, *answer);
+            if (auto i = watchers.find(id); i != watchers.end())
+              accepted(i->second, *answer);
+            else if (answer->why.code == errc::none && !answer->replayed)
+              unwatch(t.key, answer->life); // the peer has gone meanwhile: the turn goes on
+          },
+          [this, id = w.id](caf::error&) {
+            if (auto i = watchers.find(id); i != watchers.end())
+              unanswered(i->second);
+          });
 }
 
-void edge_state::accepted(const visit_ptr& v, const session_answer& a, std::uint64_t id) {
-  auto now = turn_gate::clock::now();
-  if (v->inside && a.why.code == errc::none)
-    v->inside->accepted(now);
-  auto w = watchers.find(id);
-  if (w != watchers.end())
-    w->second.asked = false;
-  if (v->turn.cancel_on_disconnect && (a.why.code != errc::none || a.replayed))
-    options.attended->ended(v->turn.session, v->turn.task_id); // it has never begun
+/// What the answer to a turn means to others than to whoever has asked.
+void edge_state::decided(const turn_asked& t, const session_answer& a) {
+  auto begins = a.why.code == errc::none && !a.replayed;
+  if (t.inside && a.why.code == errc::none)
+    t.inside->accepted(turn_gate::clock::now());
+  if (t.cancel_on_disconnect && !begins)
+    options.attended->ended(t.key, t.task); // it has never begun
+  if (begins)
+    born(t.key, a.last_seq);
+}
+
+void edge_state::accepted(watcher& w, const session_answer& a) {
+  w.asked = false;
   if (a.why.code != errc::none) {
-    if (id == 0 || w != watchers.end()) // else nobody waits any more
-      refuse(*v, a.why);
-    return end(id, false);
-  }
-  if (!a.replayed)
-    born(v->turn.session, a.last_seq);
-  std::vector<http::header> more;
-  if (a.replayed)
-    more.push_back({"Idempotency-Replayed", "true"});
-  if (v->what == visit::kind::generate)
-    return respond_json(*v, 200, generate_async::created_json(a.task), std::move(more));
-  if (w == watchers.end()) { // the peer has gone meanwhile: the turn goes on
-    if (!a.replayed)
-      unwatch(v->turn.session, a.life);
-    return;
+    refuse(*w.request, a.why);
+    return end(w.id, false);
   }
   if (a.replayed) { // the first request's task is watched from its start
-    auto again = std::make_shared<visit>(*v);
+    auto again = std::make_shared<visit>(*w.request);
+    auto more = replayed(a);
     again->headers.insert(again->headers.end(), more.begin(), more.end());
     again->turn.task_id = a.task;
     again->turn.session.id = a.session;
     again->task = a.task;
-    end(id, false);
+    end(w.id, false);
     return with_task(again);
   }
-  w->second.listening = a.life;
-  w->second.live = true;
-  w->second.seen = a.last_seq;
-  if (v->what == visit::kind::chat_stream) {
-    all_turns.first_event.observe(std::chrono::duration<double>{now - v->came}.count());
-    open(w->second, nullptr, true);
+  w.listening = a.life;
+  w.live = true;
+  w.seen = a.last_seq;
+  if (w.what == visit::kind::chat_stream) {
+    auto waited = turn_gate::clock::now() - w.request->came;
+    all_turns.first_event.observe(std::chrono::duration<double>{waited}.count());
+    open(w, nullptr, true);
   }
 }
 

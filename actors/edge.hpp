@@ -121,7 +121,7 @@ struct watcher {
   bool open = false;           // the head has been sent
   bool live = false;           // events go to it as they come
   bool behind = false;         // else: it is on its way to there, as fast as its connection drains
-  bool asked = false;          // its session has not answered yet
+  bool asked = false;          // an answer of its session, or of the archive, is on its way
   bool skims = false;          // it was live and fell behind: pieces are merged for it
   bool stored = false;         // its task has ended: the store has what is left to be told
   bool fresh = true;           // has no cursor of its own
@@ -134,6 +134,14 @@ struct stored_past {
   std::uint64_t after = 0; // where that begins
   bool reset = false;      // with a snapshot: the cursor was not of this task
   session_view session;    // for that
+};
+
+/// A turn that a session is being asked to take.
+struct turn_asked {
+  session_key key;
+  std::string task;
+  bool cancel_on_disconnect = false;
+  turn_gate::ticket_ptr inside; // may be null
 };
 
 struct edge_state {
@@ -168,7 +176,8 @@ struct edge_state {
 
   void serve(const visit_ptr& v);
   void submit(const visit_ptr& v);
-  void accepted(const visit_ptr& v, const session_answer& a, std::uint64_t id);
+  void decided(const turn_asked& t, const session_answer& a);
+  void accepted(watcher& w, const session_answer& a);
   void with_task(const visit_ptr& v, int looks = 0);
   void task_found(const visit_ptr& v, const stored_past& found, int looks);
   void poll(const visit_ptr& v, const task_view& t);

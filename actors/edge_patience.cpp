@@ -1,8 +1,9 @@
 #include "actors/edge.hpp"
 
-// How long a watcher waits for what its session has been asked. The question itself has no
-// deadline: an answer that comes when it has been given up is still heard, so that what it began, a
-// listener that nobody would ever take away, is undone.
+// How long a watcher waits when its session has been asked to take a turn or to let it listen. The
+// question itself has no deadline: an answer that comes when it has been given up is still heard,
+// so that what it began, a listener that nobody would ever take away, is undone. Questions that
+// begin nothing have CAF's deadline (actors/ask.hpp).
 
 namespace parlor {
 

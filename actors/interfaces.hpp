@@ -13,7 +13,7 @@ using task_sink_actor = caf::typed_actor<caf::reacts_to<task_report>>;
 using door_actor = caf::typed_actor<caf::replies_to<session_ask_ptr>::with<session_answer_ptr>>;
 
 using session_actor =
-    door_actor::extend<caf::reacts_to<task_report>,      // from the running task
+    door_actor::extend<caf::reacts_to<task_report>,      // from the running task and its provider
                        caf::reacts_to<session_alarm>,    // own: leave memory, or expire
                        caf::reacts_to<checkpoint_alarm>, // own: about once a second while a task
                                                          // runs

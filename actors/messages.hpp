@@ -138,8 +138,8 @@ struct task_over {
   std::string answer_extra;
   std::optional<task_attempt_ended> last; // the attempt that it ended with
 };
-/// What a task tells its session, in order; nothing follows task_over but pieces that were on their
-/// way when it was stopped.
+/// What a task tells its session, in order. Pieces come from its provider's sink, past the task: if
+/// that has ended before its call had, some may follow task_over.
 struct task_report {
   task_header_ptr task;
   std::variant<task_delta, task_retrying, task_progress, task_stage_done, task_attempt_ended,

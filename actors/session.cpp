@@ -180,6 +180,8 @@ void session_state::perform(effects es) {
       answer(std::move(*a));
     } else { // retired: whoever asks next finds the store, where nothing is left
       talk.reset();
+      for (auto& [id, k] : std::exchange(promises, {})) // what waits for a past that is gone
+        k.promise.deliver(refusal_answer(errc::session_not_found));
       admitted.clear();
       listeners.clear();
       last_active = {};
@@ -330,6 +332,8 @@ session_actor::behavior_type session(session_actor::stateful_pointer<session_sta
         s.task_down();
       return;
     }
+    if (m.reason == caf::exit_reason::unhandled_exception)
+      return; // an earlier worker's, which has reported its end
     if (m.reason)
       self->quit(std::move(m.reason));
   });

@@ -49,9 +49,9 @@ struct call_failed {
 };
 using call_event = std::variant<call_delta, call_finished, call_failed>;
 
-/// Called on the provider's strand, in order. Must only send messages or post. May still be called
-/// once while another thread is in cancel(); never after the call object is destroyed and its
-/// strand has drained.
+/// Called on the provider's strand, in order. Must not block, and do little: send, post, count. May
+/// still be called once while another thread is in cancel(); never after the call object is
+/// destroyed and its strand has drained.
 using call_sink = std::function<void(call_event)>;
 
 /// A call under way. Destroying it cancels it.

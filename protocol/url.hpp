@@ -9,7 +9,8 @@
 
 namespace parlor {
 
-/// An absolute URL (RFC 3986, section 3); nothing if it is none. A view of `text`.
+/// An absolute URI (RFC 3986, section 3) whose path is empty or absolute; nothing if it is none. A
+/// view of `text`. It may have no host.
 std::optional<boost::urls::url_view> parse_url(std::string_view text);
 
 /// Its host, not decoded, in lower case; an IPv6 address without brackets.

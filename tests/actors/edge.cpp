@@ -75,6 +75,38 @@ TEST_CASE(
   CHECK(f.sessions() == 0); // it has left memory: nobody listens
 }
 
+TEST_CASE("a refusal that comes when nobody waits any more is told to nobody") {
+  front f;
+  f.begin();
+  f.hold_keeper = true;
+  auto streamed = f.chat_stream("a");
+  f.time.advance(60s);
+  REQUIRE(streamed->status() == 500);
+  f.disk.full = true;
+  f.release_keeper();
+  CHECK(f.disk.data.tasks.empty());
+  CHECK(streamed->answers.size() == 1);
+  f.disk.full = false;
+  CHECK(f.chat_stream("b")->heads.size() == 1);
+  f.finish("b");
+}
+
+TEST_CASE("a turn that nobody attends since its asker was given up is stopped") {
+  front f;
+  f.begin();
+  f.hold_keeper = true;
+  auto v = f.taking(kind::chat_stream, "a");
+  v.turn.cancel_on_disconnect = true;
+  auto streamed = f.serve(std::move(v));
+  f.time.advance(60s);
+  REQUIRE(streamed->status() == 500);
+  f.time.advance(10s);
+  f.release_keeper();
+  f.time.advance(1s);
+  CHECK(f.disk.data.tasks.at("a").view.status == task_status::cancelled);
+  CHECK(f.watchers() == 0);
+}
+
 TEST_CASE(
     "a question that has been answered is not given up, and waits for nobody's alarm for long") {
   front f;

@@ -134,7 +134,9 @@ TEST_CASE(
   h.hold_archive = true;
   auto w = h.watch(e, 0);
   REQUIRE(h.yes(h.remove()));
+  REQUIRE(h.code(w) == errc::session_not_found); // without waiting for the archive
   SECTION("and nothing came after it") {}
+  SECTION("and its actor has gone") { h.time.advance(1s); }
   SECTION("and another of the same name has begun") {
     auto b = h.submit("b");
     h.release_archive();

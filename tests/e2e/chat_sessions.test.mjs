@@ -6,7 +6,6 @@ import { blocks, startParlor } from './server.mjs';
 
 let parlor;
 before(async () => {
-  // A thousand turns at once are for the sessions' sake here: a slow machine would refuse some.
   parlor = await startParlor();
 });
 after(() => parlor.remove());

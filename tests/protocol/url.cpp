@@ -15,7 +15,7 @@ TEST_CASE("a URL's host is in lower case, an address without brackets") {
   CHECK(host("http://ex%41mple.org/") == "ex%41mple.org"); // who asks for a name decides about that
 }
 
-TEST_CASE("what is no URL with a host, or is read wrongly, is none") {
+TEST_CASE("what is no absolute URL, or is read wrongly, is none") {
   for (auto text :
        {"", "/path", "example.org", "mailto:someone@example.org", "http://a b/", "http://[::1",
         // what Boost.URL 1.81 takes for the address 8.8.8.8
