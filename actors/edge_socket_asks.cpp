@@ -10,11 +10,14 @@ void edge_state::hear(socket_message& m) {
   auto i = watchers.find(m.watcher);
   if (i == watchers.end())
     return;
-  auto& s = *i->second.socket;
-  if (s.at == socket_state::phase::joining) // where it stands is not known yet
+  auto& w = i->second;
+  auto& s = *w.socket;
+  // Where it stands is not known yet, or it is being joined to its session again: who asked for
+  // another page then would be told it, and not that nobody listens.
+  if (s.at == socket_state::phase::joining || (w.asked && w.listening == 0))
     s.early.push_back(std::move(m));
   else
-    handle(i->second, m);
+    handle(w, m);
 }
 
 void edge_state::handle(watcher& w, socket_message& m) {

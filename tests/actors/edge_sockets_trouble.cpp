@@ -111,6 +111,28 @@ TEST_CASE("a resume that a crash overtakes is answered all the same") {
   CHECK(s->words() == strings{"content hi", "content_finished hi", "done"});
 }
 
+TEST_CASE("a resume waits for the session that its socket is being joined to again") {
+  socket_house h;
+  h.begin();
+  h.chat("old");
+  auto s = h.connect();
+  h.hold_archive = true;
+  h.crash();
+  h.time.settle();
+  auto reads = h.held_reads();
+  REQUIRE(reads > 0); // the next actor of the session loads it, for who is joined
+  h.send(s, R"({"type":"resume","last_seq":0})");
+  h.time.settle();
+  CHECK(s->words().empty());
+  h.release_archive();
+  CHECK(s->closed.empty());
+  CHECK(s->words() == strings{"content hi", "content_finished hi", "done"});
+  h.ask_on(s, "b", "r2"); // and it listens
+  h.say("b", "B");
+  CHECK(s->words().back() == "content[r2] B");
+  h.finish("b");
+}
+
 TEST_CASE("a question that a crash takes along is answered with an error") {
   socket_house h;
   h.begin();
