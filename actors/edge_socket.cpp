@@ -91,20 +91,18 @@ void edge_state::caught_up(watcher& w, const session_answer& a) {
     }
     if (w.out->backlog() > http::outbox::high_water) { // another page would only lie there
       w.behind = true;
-      return arm(w);
-    }
-    w.live = true;
-    for (auto& e : merge_deltas(a.events)) {
-      if (e->seq <= w.seen)
-        continue;
-      tell(w, *e);
-      if (watchers.find(id) == watchers.end())
-        return;
-    }
-    w.seen = std::max(w.seen, a.last_seq);
-    if (a.more) {
-      go_on(w);
-      return arm(w);
+    } else {
+      w.live = true;
+      for (auto& e : merge_deltas(a.events)) {
+        if (e->seq <= w.seen)
+          continue;
+        tell(w, *e);
+        if (watchers.find(id) == watchers.end())
+          return;
+      }
+      w.seen = std::max(w.seen, a.last_seq);
+      if (a.more)
+        go_on(w);
     }
   }
   arm(w);

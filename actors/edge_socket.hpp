@@ -85,7 +85,7 @@ struct socket_state {
   caf::actor_clock::time_point since;     // held, or silent
   http::websocket_ptr wire;
   socket_tasks tasks;
-  std::vector<socket_message> early; // while joining
+  std::vector<socket_message> early; // while it is being joined
 };
 
 } // namespace parlor

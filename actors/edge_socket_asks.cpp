@@ -11,11 +11,10 @@ void edge_state::hear(socket_message& m) {
   if (i == watchers.end())
     return;
   auto& w = i->second;
-  auto& s = *w.socket;
-  // Where it stands is not known yet, or it is being joined to its session again: who asked for
-  // another page then would be told it, and not that nobody listens.
-  if (s.at == socket_state::phase::joining || (w.asked && w.listening == 0))
-    s.early.push_back(std::move(m));
+  // It is being joined to its session, for the first time or again: where it stands is not known
+  // yet, and to ask for another page would be to forget about the answer.
+  if (w.asked && w.listening == 0)
+    w.socket->early.push_back(std::move(m));
   else
     handle(w, m);
 }

@@ -133,6 +133,25 @@ TEST_CASE("a resume waits for the session that its socket is being joined to aga
   h.finish("b");
 }
 
+TEST_CASE("a question that waited for that is taken also from a socket that does not read") {
+  socket_house h;
+  h.begin();
+  auto s = h.connect();
+  h.ask_on(s, "a", "r1");
+  h.say("a", "one");
+  s->unread = http::outbox::high_water + 1;
+  h.say("a", "two"); // it is behind now
+  h.time.advance(1500ms);
+  h.hold_archive = true;
+  h.crash();
+  h.send(s, h.question("b", "r2"));
+  h.time.settle();
+  CHECK(h.disk.data.tasks.size() == 1);
+  h.release_archive();
+  CHECK(h.disk.data.tasks.size() == 2);
+  CHECK(s->words() == strings{"content[r1] one"});
+}
+
 TEST_CASE("a question that a crash takes along is answered with an error") {
   socket_house h;
   h.begin();
