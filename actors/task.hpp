@@ -74,7 +74,7 @@ struct task_state {
   std::uint32_t attempt = 1;
   std::uint32_t tried = 0; // attempts that this task has begun
   bool waiting_for_slot = false;
-  std::shared_ptr<pieces_heard> heard = std::make_shared<pieces_heard>(); // of the present attempt
+  std::shared_ptr<pieces_heard> heard; // of the present attempt
   usage total_used;
   time_point total_due;
   time_point phase_due;
