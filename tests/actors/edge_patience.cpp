@@ -1,0 +1,69 @@
+#include "front.hpp"
+
+// How long a watcher waits for its session, and what an answer does that comes later.
+
+using namespace parlor;
+using namespace std::chrono_literals;
+using parlor::test::front;
+using kind = visit::kind;
+
+TEST_CASE(
+    "who waits for a disk that hangs is told so after a minute, and nobody listens in its place") {
+  front f;
+  f.begin();
+  f.hold_keeper = true;
+  auto streamed = f.chat_stream("a");
+  auto whole = f.serve(f.taking(kind::chat, "b"));
+  auto generated = f.serve(f.taking(kind::generate, "c"));
+  f.time.advance(59s);
+  for (auto& p : f.peers)
+    REQUIRE(p->answers.empty());
+  REQUIRE(f.alarms<give_up>() == 1);
+  f.time.advance(1s);
+  for (auto& p : f.peers)
+    CHECK(p->status() == 500);
+  CHECK(f.watchers() == 0);
+  f.time.advance(5s);
+  f.release_keeper(); // too late for them; the turns go on
+  f.finish("a");
+  f.finish("b");
+  f.finish("c");
+  CHECK(f.disk.data.tasks.at("a").view.status == task_status::completed);
+  for (auto& p : f.peers)
+    CHECK((p->answers.size() == 1 && p->heads.empty() && p->body.empty()));
+  CHECK(f.alarms<give_up>() == 0);
+  f.time.advance(60s);
+  CHECK(f.sessions() == 0); // it has left memory: nobody listens
+}
+
+TEST_CASE("a refusal that comes when nobody waits any more is told to nobody") {
+  front f;
+  f.begin();
+  f.hold_keeper = true;
+  auto streamed = f.chat_stream("a");
+  f.time.advance(60s);
+  REQUIRE(streamed->status() == 500);
+  f.disk.full = true;
+  f.release_keeper();
+  CHECK(f.disk.data.tasks.empty());
+  CHECK(streamed->answers.size() == 1);
+  f.disk.full = false;
+  CHECK(f.chat_stream("b")->heads.size() == 1);
+  f.finish("b");
+}
+
+TEST_CASE(
+    "a question that has been answered is not given up, and waits for nobody's alarm for long") {
+  front f;
+  f.begin();
+  auto early = f.chat_stream("a");
+  f.time.advance(30s);
+  auto late = f.task_stream("a");
+  CHECK(f.alarms<give_up>() == 1);
+  f.time.advance(31s);
+  CHECK(f.alarms<give_up>() == 0);
+  CHECK((early->aborted == 0 && late->aborted == 0));
+  f.say("a", "hi");
+  CHECK((early->told("hi") && late->told("hi")));
+  f.finish("a");
+}
