@@ -19,8 +19,8 @@ int main(int count, char** folders) {
     for (auto& entry : std::filesystem::directory_iterator{folders[i]}) {
       std::ifstream file{entry.path(), std::ios::binary};
       std::string input{std::istreambuf_iterator<char>{file}, {}};
-      std::printf("%s\n",
-                  entry.path().c_str()); // before it: the last one named is the one that failed
+      // Before it: the last one named is the one that failed.
+      std::printf("%s\n", entry.path().c_str());
       std::fflush(stdout);
       LLVMFuzzerTestOneInput(reinterpret_cast<const std::uint8_t*>(input.data()), input.size());
       ++fed;
