@@ -1,4 +1,5 @@
 #include "front.hpp"
+#include "protocol/dialects/generate_async.hpp"
 
 using namespace parlor;
 using namespace std::chrono_literals;

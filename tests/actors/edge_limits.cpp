@@ -1,3 +1,5 @@
+#include "protocol/dialects/chat_sessions.hpp"
+#include "protocol/dialects/generate_async.hpp"
 #include "protocol/dialects/plan_callback.hpp"
 #include "sockets.hpp"
 

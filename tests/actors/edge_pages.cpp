@@ -1,4 +1,5 @@
 #include "front.hpp"
+#include "protocol/dialects/generate_async.hpp"
 
 // Who comes for a long past, or fell far behind, is told it page by page, at the pace at which it
 // reads: never more than a page waits for it, nothing is missing, and nothing comes twice.

@@ -1,5 +1,7 @@
 #include "sockets.hpp"
 
+#include <boost/json.hpp>
+
 using namespace parlor;
 using namespace std::chrono_literals;
 using http::close_code;
@@ -21,7 +23,7 @@ TEST_CASE("an answer comes in the order of the contract, and done when it is dur
         strings{"content[r1] one ", "content[r1] two", "content_finished[r1] one two"});
   h.release_keeper();
   CHECK(s->words().back() == "done[r1]");
-  auto done = test::bj::parse(s->log.back().text);
+  auto done = boost::json::parse(s->log.back().text);
   CHECK(done.at("usage").at("total_tokens") == 7);
   CHECK(done.at("session").at("total_tokens") == 7);
   CHECK(done.at("session").at("question_count") == 1);

@@ -2,6 +2,8 @@
 
 #include "sockets.hpp"
 
+#include <boost/json.hpp>
+
 using namespace parlor;
 using namespace std::chrono_literals;
 using http::close_code;
@@ -307,7 +309,7 @@ TEST_CASE("photos go to the model as parts, and a question with them counts by w
   REQUIRE(s->words() == strings{});
   REQUIRE(h.model->calls.size() == 1);
   auto& said = h.model->calls[0]->request.messages.back();
-  auto parts = test::bj::parse(std::string_view{said.extra}).as_array();
+  auto parts = boost::json::parse(std::string_view{said.extra}).as_array();
   REQUIRE(parts.size() == 3);
   CHECK(parts[0].at("text") == "say a");
   CHECK(parts[1].at("image_url").at("url").as_string() == photo);

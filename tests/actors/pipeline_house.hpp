@@ -3,7 +3,6 @@
 // says.
 
 #include "house.hpp"
-#include "protocol/dialects/pipeline_stream.hpp"
 #include "protocol/json.hpp"
 
 namespace parlor::test {
@@ -12,108 +11,28 @@ struct pipeline_house : house {
   std::shared_ptr<pipeline> plans = std::make_shared<pipeline>();
   ear* e = nullptr;
 
-  explicit pipeline_house(std::function<void(pipeline&)> change = {}) {
-    plans->name = "plans";
-    plans->request = schema(R"({"type":"object"})");
-    pipeline_agent first{"first", "", std::nullopt, prompt("Goal: {{request.goal}}"),
-                         schema(R"({"type":"object","required":["n"],"additionalProperties":false,
-                                    "properties":{"n":{"type":"integer"}}})")};
-    first.temperature = "0.2";
-    first.max_tokens = 100;
-    first.response_format = R"({"type":"json_object"})";
-    first.expected_tokens = 100;
-    auto second = first;
-    second.name = "second";
-    second.prompt = prompt("Plan {{first.n}} for {{request.goal}}: {{first}}");
-    second.expected_tokens = 300;
-    plans->agents = {first, second};
-    if (change)
-      change(*plans);
-    world->find_pipeline = [this](const std::string& name) -> pipeline_ptr {
-      return name == plans->name ? plans : nullptr;
-    };
-    open();
-    e = &new_ear();
-  }
-  static prompt_template prompt(std::string_view text) {
-    template_fault why;
-    return *prompt_template::parse(text, why);
-  }
-  static json::schema_ptr schema(std::string_view text) {
-    json::schema_fault why;
-    return json::compile_schema(text, why);
-  }
+  explicit pipeline_house(std::function<void(pipeline&)> change = {});
+  static prompt_template prompt(std::string_view text);
+  static json::schema_ptr schema(std::string_view text);
 
-  session_ask running(const std::string& task) const {
-    auto a = turn(task, e);
-    a.turn.kind = task_kind::pipeline;
-    a.turn.ref = "plans";
-    a.turn.settings = {};
-    a.turn.said.content = R"({"goal":"bread"})";
-    return a;
-  }
+  session_ask running(const std::string& task) const;
   reply_ptr begin(const std::string& task = "a") { return ask(running(task)); }
   void wake() { ask(asking(session_ask::kind::wake)); }
 
   // The latest call, whose test it is to answer.
-  puppet::talk_of& last() {
-    REQUIRE_FALSE(model->calls.empty());
-    return *model->calls.back();
-  }
-  std::string prompt_of(std::size_t call) const {
-    std::string all;
-    for (auto& m : model->calls.at(call)->request.messages)
-      all += std::string{to_string(m.who)} + ": " + m.content + "\n";
-    return all;
-  }
-  void piece(std::string text) {
-    last().sink(llm::call_delta{std::move(text)});
-    time.settle();
-  }
-  void done(std::int64_t prompt_tokens = 3, std::int64_t completion_tokens = 4) {
-    last().over = true;
-    llm::call_finished f;
-    f.finish_reason = "stop";
-    f.used = usage{prompt_tokens, completion_tokens, true};
-    last().sink(f);
-    time.settle();
-  }
-  void answer(std::string text) {
-    piece(std::move(text));
-    done();
-  }
-  void fail(errc code, bool can_pass) {
-    last().over = true;
-    llm::call_failed f;
-    f.code = code;
-    f.can_pass = can_pass;
-    last().sink(f);
-    time.settle();
-  }
+  puppet::talk_of& last();
+  std::string prompt_of(std::size_t call) const;
+  void piece(std::string text);
+  void done(std::int64_t prompt_tokens = 3, std::int64_t completion_tokens = 4);
+  void answer(std::string text);
+  void fail(errc code, bool can_pass);
 
   /// What a client of the stream would be told, without its texts for people.
-  std::vector<std::string> told(const ear& of) const {
-    std::vector<std::string> out;
-    for (auto& h : of.log) {
-      auto block = pipeline_stream::encode("epoch", language::en, *h.what);
-      if (auto data = block.find("data: "); data != block.npos)
-        out.push_back(block.substr(data + 6, block.size() - data - 8));
-    }
-    return out;
-  }
+  std::vector<std::string> told(const ear& of) const;
   std::vector<std::string> told() const { return told(*e); }
-  const event* find(const std::string& what) const {
-    auto* h = e->find(what);
-    return h == nullptr ? nullptr : h->what.get();
-  }
+  const event* find(const std::string& what) const;
   /// Task, attempt, tokens and error of each record of usage.
-  std::vector<std::string> usages() const {
-    std::vector<std::string> out;
-    for (auto& u : disk.data.usages)
-      out.push_back(std::to_string(u.attempt) + " " + u.model + " " +
-                    std::to_string(u.used.total()) + " " + std::string{to_string(u.error)});
-    return out;
-  }
+  std::vector<std::string> usages() const;
 };
 
 } // namespace parlor::test

@@ -1,4 +1,5 @@
 #include "pipeline_house.hpp"
+#include "protocol/dialects/pipeline_stream.hpp"
 
 // A pipeline whose server dies, and one whose disk is full.
 

@@ -1,4 +1,5 @@
 #include "pipeline_house.hpp"
+#include "protocol/dialects/pipeline_stream.hpp"
 
 // Agents one after another, with their session, under virtual time.
 
