@@ -352,7 +352,7 @@ effects conversation::cancel(const std::string& task, std::uint64_t promise, std
     out.push_back(refuse(promise, errc::session_deleted));
     return out;
   }
-  if (running_ && running_->turn.request.task_id == task) {
+  if (runs(task)) {
     running_->cancel_promises.push_back(promise);
     stop_running(out);
     return out;

@@ -267,6 +267,7 @@ private:
   void start_next(effects& out, std::int64_t now);
   void begin(effects& out, std::int64_t now);
   void begin_early(effects& out, std::int64_t now);
+  bool runs(const std::string& task) const;
   bool held_back(const std::string& task) const;
   effects later(std::function<effects(std::int64_t)> report); // of a task that is held back
   void started(effects& out, std::int64_t now);

@@ -183,7 +183,7 @@ void conversation::accepted(const waiting_record& note, std::uint64_t ticket, ef
                              [&](const turn_state& t) { return t.request.task_id == note.task; });
   if (queued != queue_.end())
     a.accepted_seq = queued->accepted_seq;
-  else if (running_ && running_->turn.request.task_id == note.task)
+  else if (runs(note.task))
     a.accepted_seq = running_->turn.accepted_seq;
   // Answered before its events are told: the watcher is there when they come.
   if (note.promise != 0)
@@ -200,7 +200,7 @@ void conversation::accepted(const waiting_record& note, std::uint64_t ticket, ef
     queue_.erase(queued);
     auto promises = std::move(t.cancel_promises);
     end_unstarted(std::move(t), errc::cancelled, std::move(promises), out, now);
-  } else if (note.interrupts && running_ && running_->turn.request.task_id != note.task) {
+  } else if (note.interrupts && running_ && !runs(note.task)) {
     stop_running(out);
   }
   if (running_ && running_->start_ticket == ticket)

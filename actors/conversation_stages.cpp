@@ -38,7 +38,7 @@ effects conversation::progress(const std::string& task, std::uint32_t percent, s
   if (held_back(task))
     return later(
         [=, this](std::int64_t then) { return progress(task, percent, text, then, stage); });
-  if (!running_ || running_->turn.request.task_id != task)
+  if (!runs(task))
     return out;
   auto& run = *running_;
   percent = std::clamp<std::uint32_t>(percent, run.progress, 99);
@@ -61,7 +61,7 @@ effects conversation::stage_done(const std::string& task, stage_name stage, std:
   effects out;
   if (held_back(task))
     return later([=, this](std::int64_t then) { return stage_done(task, stage, result, then); });
-  if (!running_ || running_->turn.request.task_id != task)
+  if (!runs(task))
     return out;
   auto& run = *running_;
   run.text.clear(); // of the next stage from here on
@@ -104,7 +104,7 @@ effects conversation::called_back(const std::string& task, outside_news news, st
     return out;
   }
   if (!running_ || running_->turn.request.kind != task_kind::external || !running_->begun ||
-      (!task.empty() && running_->turn.request.task_id != task)) {
+      (!task.empty() && !runs(task))) {
     // What has ended it may be on its way to the disk.
     for (auto& [ticket, note] : waiting_)
       if (note.what == waiting_record::kind::end && note.called_back &&

@@ -14,9 +14,13 @@ constexpr std::int64_t progress_every_ms = 100; // contracts/generate-async.md: 
 
 /// Nothing of a task is told before its start is durable, and nothing that it does is recorded
 /// before: what it reports until then waits.
+/// Nearly always it is named by the header that its worker was given, and need not be read.
+bool conversation::runs(const std::string& task) const {
+  return running_ && (&task == &running_->turn.header->id || running_->turn.header->id == task);
+}
+
 bool conversation::held_back(const std::string& task) const {
-  return running_ && running_->turn.request.task_id == task && running_->start_ticket != 0 &&
-         waiting_.contains(running_->start_ticket);
+  return runs(task) && running_->start_ticket != 0 && waiting_.contains(running_->start_ticket);
 }
 
 effects conversation::later(std::function<effects(std::int64_t)> report) {
@@ -40,7 +44,7 @@ effects conversation::delta(const std::string& task, std::string text, std::int6
   effects out;
   if (held_back(task))
     return later([=, this](std::int64_t then) { return delta(task, text, then, stage); });
-  if (!running_ || running_->turn.request.task_id != task || text.empty())
+  if (!runs(task) || text.empty())
     return out;
   auto& run = *running_;
   run.text += text;
@@ -85,7 +89,7 @@ effects conversation::retrying(const std::string& task, std::uint32_t attempt,
     return later([=, this](std::int64_t then) {
       return retrying(task, attempt, delay_ms, discard, then, stage, why);
     });
-  if (!running_ || running_->turn.request.task_id != task)
+  if (!runs(task))
     return out;
   auto& run = *running_;
   run.attempt = attempt;
@@ -114,7 +118,7 @@ effects conversation::attempt_ended(const std::string& task, std::uint32_t attem
     return later([=, this](std::int64_t then) {
       return attempt_ended(task, attempt, used, error, then, model);
     });
-  if (!running_ || running_->turn.request.task_id != task)
+  if (!runs(task))
     return out;
   auto& run = *running_;
   run.attempt = std::max(run.attempt, attempt + 1);
@@ -138,7 +142,7 @@ effects conversation::finished(const std::string& task, outcome end, std::string
   if (held_back(task))
     return later(
         [=, this](std::int64_t then) { return finished(task, end, answer_extra, then, last); });
-  if (!running_ || running_->turn.request.task_id != task)
+  if (!runs(task))
     return out;
   auto& run = *running_;
   if (run.turn.request.wants_text_done && end.status == task_status::completed) {
@@ -155,7 +159,7 @@ effects conversation::finished(const std::string& task, outcome end, std::string
 effects conversation::crashed(const std::string& task, std::int64_t now) {
   if (held_back(task))
     return later([=, this](std::int64_t then) { return crashed(task, then); });
-  if (!running_ || running_->turn.request.task_id != task)
+  if (!runs(task))
     return {};
   auto& run = *running_;
   outcome end;

@@ -50,7 +50,7 @@ std::optional<task_view> conversation::task(const std::string& id) const {
     v.created_at = v.updated_at = t.header->created_at;
     v.last_seq = t.accepted_seq;
   };
-  if (running_ && running_->turn.request.task_id == id) {
+  if (runs(id)) {
     fill(running_->turn);
     v.status = task_status::running;
     v.progress = running_->progress;

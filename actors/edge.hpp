@@ -114,6 +114,7 @@ struct watcher {
   std::unique_ptr<socket_state> socket; // null: an answer, or a stream of events
   session_key key;
   std::string task;            // only its events; "" = all of the session
+  task_header_ptr task_known;  // that has named it last; may be null
   std::uint64_t seen = 0;      // seq of the last event handed to the connection
   std::uint64_t listening = 0; // counted by the session of that life; 0: not
   std::uint32_t round = 0;     // of questions: only the last one's answer counts
@@ -152,9 +153,22 @@ struct edge_state {
   edge_options options;
   std::uint64_t next_id = 1;
   std::unordered_map<std::uint64_t, watcher> watchers;
-  /// The ids of its watchers, ascending. Nearly always there is one, and each event looks for it.
-  using audience = boost::container::small_vector<std::uint64_t, 1>;
+  /// Who watches a session, by ascending ids. Nearly always there is one, and each event looks for
+  /// it.
+  struct member {
+    std::uint64_t id;
+    watcher* who; // one of `watchers`
+  };
+  using members = boost::container::small_vector<member, 1>;
+  struct audience {
+    members all;
+    std::shared_ptr<const session_key> known_as; // in the session's events; null: none has come yet
+  };
   std::unordered_map<session_key, audience> by_session;
+  /// The same by the address of `known_as`, which is nobody else's for as long as that is held: a
+  /// session names itself by one object, so that most events find their audience without a look at
+  /// the text.
+  std::unordered_map<const session_key*, audience*> by_name;
   /// Ends that say a long text, while a connection holds one: all who are told it share it.
   struct long_end {
     std::string task;
@@ -200,6 +214,8 @@ struct edge_state {
   void age();
   void end_streams_with_word();
   void on_event(const published& p);
+  audience* audience_of(const std::shared_ptr<const session_key>& key);
+  bool concerns(watcher& w, const event& e);
   http::chunk block_of(const watcher& w, const event& e);
   void give(watcher& w, const event_ptr& e, http::chunk block);
   void answer_json(watcher& w, const event& last);

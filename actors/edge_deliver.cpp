@@ -38,9 +38,33 @@ void edge_state::open(watcher& w, const task_view* task, bool fresh) {
   }
 }
 
-void edge_state::on_event(const published& p) {
-  auto s = by_session.find(*p.key);
+edge_state::audience* edge_state::audience_of(const std::shared_ptr<const session_key>& key) {
+  if (auto i = by_name.find(key.get()); i != by_name.end())
+    return i->second;
+  auto s = by_session.find(*key);
   if (s == by_session.end())
+    return nullptr;
+  auto& found = s->second;
+  by_name.erase(found.known_as.get()); // of an earlier life of the session
+  found.known_as = key;
+  by_name.emplace(key.get(), &found);
+  return &found;
+}
+
+/// Whether it is told what happens to that task. Its own is known by its header, once that has
+/// come.
+bool edge_state::concerns(watcher& w, const event& e) {
+  if (w.task.empty() || !e.task || e.task == w.task_known)
+    return true;
+  if (e.task->id != w.task)
+    return false;
+  w.task_known = e.task;
+  return true;
+}
+
+void edge_state::on_event(const published& p) {
+  auto* here = audience_of(p.key);
+  if (here == nullptr)
     return;
   auto over = ends_task(p.what->kind);
   if (over)
@@ -54,11 +78,13 @@ void edge_state::on_event(const published& p) {
   boost::container::small_vector<encoded, 2> cache;
   http::cork cork;
   socket_frames frames;
-  for (auto id : audience{s->second}) { // some may go by what they are told
-    auto i = watchers.find(id);
-    if (i == watchers.end() || p.what->seq <= i->second.seen)
+  auto told = here->all; // some may go by what they are told, and the audience with the last one
+  for (auto& m : told) {
+    if (&m != &told.front() && !watchers.contains(m.id))
       continue;
-    auto& w = i->second;
+    auto& w = *m.who;
+    if (p.what->seq <= w.seen)
+      continue;
     if (over && w.attends) // a socket may stay for thousands of them
       std::erase(*w.attends, p.what->task->id);
     // That there will be no more is told to whoever is behind, too: there is nothing left to catch
@@ -67,7 +93,7 @@ void edge_state::on_event(const published& p) {
       continue;
     if (w.stored && p.what->kind != event_kind::session_deleted)
       continue; // what has ended stays when its session expires
-    if (!w.task.empty() && p.what->task && p.what->task->id != w.task)
+    if (!concerns(w, *p.what))
       continue;
     if (w.what == visit::kind::chat) {
       give(w, p.what, nullptr);

@@ -136,9 +136,8 @@ std::size_t edge_state::plan_pages(const session_key& key) const {
   if (here == by_session.end())
     return 0;
   return static_cast<std::size_t>(
-      std::count_if(here->second.begin(), here->second.end(), [this](std::uint64_t id) {
-        auto& w = watchers.at(id);
-        return w.listening && w.what == visit::kind::plan_stream;
+      std::count_if(here->second.all.begin(), here->second.all.end(), [](const member& m) {
+        return m.who->listening && m.who->what == visit::kind::plan_stream;
       }));
 }
 

@@ -25,7 +25,7 @@ watcher& edge_state::add(const visit& v, std::shared_ptr<http::outbox> out, sess
   if (auto turns = options.attended->come(key, w.task); !turns.empty())
     w.attends = std::make_unique<std::vector<std::string>>(std::move(turns));
   options.counts->add(key);
-  by_session[std::move(key)].push_back(id);
+  by_session[std::move(key)].all.push_back({id, &w});
   stats_of_edges().watchers.fetch_add(1, std::memory_order_relaxed);
   if (v.what == visit::kind::plan_stream)
     stats_of_edges().plan_pages.fetch_add(1, std::memory_order_relaxed);
@@ -97,8 +97,8 @@ void edge_state::born(const session_key& key, std::uint64_t seq) {
   auto s = by_session.find(key);
   if (s == by_session.end())
     return;
-  for (auto id : audience{s->second}) {
-    auto& w = watchers.at(id);
+  for (auto& m : members{s->second.all}) {
+    auto& w = *m.who;
     if (w.socket && std::exchange(w.socket->unborn, false))
       join(w, cursor{options.epoch, seq});
   }
@@ -118,8 +118,8 @@ void edge_state::rejoin(const session_key& key) {
   auto s = by_session.find(key);
   if (s == by_session.end())
     return;
-  for (auto id : audience{s->second}) {
-    auto& w = watchers.at(id);
+  for (auto& m : members{s->second.all}) {
+    auto& w = *m.who;
     if (!w.listening)
       continue; // its own request is on its way, and will be told
     w.listening = 0;
@@ -295,10 +295,13 @@ void edge_state::end(std::uint64_t id, bool close) {
   if (w.what == visit::kind::plan_stream)
     stats_of_edges().plan_pages.fetch_sub(1, std::memory_order_relaxed);
   if (auto s = by_session.find(w.key); s != by_session.end()) {
-    auto& ids = s->second;
-    ids.erase(std::lower_bound(ids.begin(), ids.end(), id));
-    if (ids.empty())
+    auto& all = s->second.all;
+    all.erase(std::lower_bound(all.begin(), all.end(), id,
+                               [](const member& m, std::uint64_t than) { return m.id < than; }));
+    if (all.empty()) {
+      by_name.erase(s->second.known_as.get());
       by_session.erase(s);
+    }
   }
   if (w.listening)
     unwatch(w.key, w.listening);
