@@ -205,17 +205,14 @@ bool stream_decoder::feed(std::string_view bytes, std::vector<call_event>& out) 
   if (over_)
     return false;
   bytes_ += bytes.size();
-  frames_.clear();
-  bool fits = sse_.feed(bytes, frames_);
-  for (auto f = frames_.begin(); f != frames_.end(); ++f) {
-    event(f->data, out);
+  bool fits = sse_.feed(bytes, [this, &out](const sse::frame& f) {
     if (!over_)
-      continue;
-    if (auto* done = std::get_if<call_finished>(&out.back()))
-      done->ignored += static_cast<std::uint32_t>(std::count_if(
-          std::next(f), frames_.end(), [](const sse::frame& late) { return !blank(late.data); }));
+      event(f.data, out);
+    else if (auto* done = std::get_if<call_finished>(&out.back()); done && !blank(f.data))
+      ++done->ignored;
+  });
+  if (over_)
     return false;
-  }
   if (!fits)
     fail(errc::upstream_too_large, false, "event larger than 1 MiB", out);
   else if (bytes_ > max_stream_bytes)

@@ -56,7 +56,6 @@ private:
   std::string tool_calls_json() const;
 
   sse::decoder sse_;
-  std::vector<sse::frame> frames_; // kept for its memory
   delta_memo memo_;
   std::size_t bytes_ = 0;
   std::string finish_reason_; // seen; the outcome waits for the usage that may follow it

@@ -18,7 +18,7 @@ std::string come_back(std::uint32_t ms) {
   return ": the server stops\nretry: " + std::to_string(ms) + "\n";
 }
 
-bool decoder::feed(std::string_view bytes, std::vector<frame>& out) {
+bool decoder::feed(std::string_view bytes, const frame_sink& out) {
   if (failed_)
     return false;
   auto lf = bytes.find('\n'); // the next one; each byte is looked at once for LF, once for CR
@@ -32,54 +32,69 @@ bool decoder::feed(std::string_view bytes, std::vector<frame>& out) {
     auto cr = bytes.substr(at, std::min(lf, bytes.size()) - at).find('\r');
     auto end = cr != bytes.npos ? at + cr : lf;
     auto piece = bytes.substr(at, end - at); // to the end if there is no end of line
-    if (partial_.size() + piece.size() + data_.size() > max_) {
+    if (partial_.size() + piece.size() + fresh_.size() + data_.size() > max_) {
       failed_ = true;
       return false;
     }
     if (end == bytes.npos) {
       partial_.append(piece);
-      return true;
+      break;
     }
     skip_lf_ = bytes[end] == '\r';
     at = end + 1;
     auto text = piece;
-    if (!partial_.empty())
+    auto lasts = partial_.empty();
+    if (!lasts)
       text = partial_.append(piece);
     if (std::exchange(start_, false) && text.substr(0, 3) == "\xef\xbb\xbf")
       text.remove_prefix(3);
-    line(text, out);
+    line(text, lasts, out);
     partial_.clear();
   }
+  keep();
   return true;
 }
 
-bool decoder::line(std::string_view text, std::vector<frame>& out) {
+/// What is in the caller's bytes has to outlive them.
+void decoder::keep() {
+  if (!fresh_.empty())
+    data_ = std::exchange(fresh_, {});
+}
+
+/// `lasts`: until the end of feed().
+void decoder::line(std::string_view text, bool lasts, const frame_sink& out) {
   if (text.empty()) { // the end of a block
     if (has_data_)
-      out.push_back({event_.empty() ? "message" : event_, std::move(data_), id_});
+      out({event_.empty() ? std::string_view{"message"} : event_,
+           fresh_.empty() ? std::string_view{data_} : fresh_, id_});
+    fresh_ = {};
     data_.clear();
     event_.clear();
     has_data_ = false;
-    return true;
+    return;
   }
   auto colon = text.find(':');
   if (colon == 0)
-    return true; // a comment
+    return; // a comment
   auto field = text.substr(0, colon);
   auto value = colon == std::string_view::npos ? std::string_view{} : text.substr(colon + 1);
   if (!value.empty() && value.front() == ' ')
     value.remove_prefix(1);
   if (field == "data") {
-    if (has_data_)
-      data_ += '\n';
-    data_ += value;
+    if (!has_data_ && lasts) {
+      fresh_ = value;
+    } else {
+      keep();
+      if (has_data_)
+        data_ += '\n';
+      data_ += value;
+    }
     has_data_ = true;
   } else if (field == "event") {
     event_ = value;
   } else if (field == "id" && value.find('\0') == std::string_view::npos) {
     id_ = value;
-  }
-  return true; // `retry` and unknown fields mean nothing here
+  } // `retry` and unknown fields mean nothing here
 }
 
 bool decoder::mid_event() const noexcept { return !partial_.empty() || has_data_; }

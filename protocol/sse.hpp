@@ -3,9 +3,9 @@
 // their format. Pure; any thread.
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
-#include <vector>
 
 namespace parlor::sse {
 
@@ -18,11 +18,13 @@ inline constexpr std::string_view keepalive = ": ka\n";
 /// one.
 std::string come_back(std::uint32_t ms);
 
+/// Points into the bytes that were fed, or into the decoder: gone when the sink returns.
 struct frame {
-  std::string event; // "message" if the stream named none
-  std::string data;
-  std::string id; // last event id at the moment of dispatch
+  std::string_view event; // "message" if the stream named none
+  std::string_view data;
+  std::string_view id; // last event id at the moment of dispatch
 };
+using frame_sink = std::function<void(const frame&)>;
 
 /// Incremental decoder: bytes in, split anywhere; frames out. Follows WHATWG exactly: CR, LF and
 /// CRLF line ends, BOM, comments, several data lines, `retry`, ids with NUL ignored, unfinished
@@ -30,17 +32,19 @@ struct frame {
 class decoder {
 public:
   explicit decoder(std::size_t max_event_bytes) : max_{max_event_bytes} {}
-  /// Appends the frames that are complete now. False once an event has grown beyond the limit; then
-  /// nothing more comes.
-  bool feed(std::string_view bytes, std::vector<frame>& out);
+  /// Hands over the frames that are complete now. False once an event has grown beyond the limit;
+  /// then nothing more comes.
+  bool feed(std::string_view bytes, const frame_sink& out);
   /// Whether anything is buffered that has not been dispatched (a cut inside an event).
   bool mid_event() const noexcept;
 
 private:
-  bool line(std::string_view text, std::vector<frame>& out);
+  void line(std::string_view text, bool lasts, const frame_sink& out);
+  void keep();
   std::size_t max_;
   std::string partial_; // of the present line
   std::string data_;
+  std::string_view fresh_; // instead: all of it is in the bytes that are being fed
   std::string event_;
   std::string id_;
   bool has_data_ = false;
