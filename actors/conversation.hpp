@@ -260,7 +260,10 @@ private:
   attempt_usage interrupted(const turn_state& turn, const std::string& shown) const;
   std::shared_ptr<event> make(event_kind kind, const task_header_ptr& task, std::int64_t now);
   void tell(event_ptr e, std::uint64_t gate, effects& out);
+  bool may_be_told(const event& e, std::uint64_t gate) const;
+  void publish(event_ptr e, effects& out);
   void release(effects& out);
+  bool has_lease(std::uint64_t ahead) const;
   void lease_for(store::fact_group& group, waiting_record& note, std::uint64_t ahead);
   void lease_more(effects& out);
   std::uint64_t record(store::fact_group group, waiting_record note, effects& out);

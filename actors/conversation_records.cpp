@@ -28,8 +28,10 @@ std::uint64_t conversation::record(store::fact_group group, waiting_record note,
   return ticket;
 }
 
+bool conversation::has_lease(std::uint64_t ahead) const { return next_seq_ + ahead <= lease_ + 1; }
+
 void conversation::lease_for(store::fact_group& group, waiting_record& note, std::uint64_t ahead) {
-  if (next_seq_ + ahead <= lease_ + 1)
+  if (has_lease(ahead))
     return;
   lease_ = next_seq_ + ahead + limits_.lease_block;
   note.lease = lease_;
@@ -37,29 +39,39 @@ void conversation::lease_for(store::fact_group& group, waiting_record& note, std
 }
 
 void conversation::lease_more(effects& out) {
+  if (has_lease(limits_.lease_block / 2))
+    return;
   store::fact_group group;
   waiting_record note{waiting_record::kind::lease};
   lease_for(group, note, limits_.lease_block / 2);
-  if (group.empty())
-    return;
   note.again = group; // events wait for it, the last perhaps, after which nobody asks again
   record(std::move(group), std::move(note), out);
 }
 
 void conversation::tell(event_ptr e, std::uint64_t gate, effects& out) {
+  if (outgoing_.empty() && may_be_told(*e, gate))
+    return publish(std::move(e), out);
   outgoing_.push_back({std::move(e), gate});
   release(out);
+}
+
+bool conversation::may_be_told(const event& e, std::uint64_t gate) const {
+  return e.seq <= durable_lease_ && !waiting_.contains(gate);
+}
+
+void conversation::publish(event_ptr e, effects& out) {
+  last_told_ = e->seq;
+  recent_.push_back(e);
+  out.push_back(publish_effect{std::move(e)});
 }
 
 void conversation::release(effects& out) {
   while (!outgoing_.empty()) {
     auto& head = outgoing_.front();
-    if (waiting_.contains(head.gate) || head.what->seq > durable_lease_)
+    if (!may_be_told(*head.what, head.gate))
       return;
-    last_told_ = head.what->seq;
-    recent_.push_back(head.what);
     auto last = ends_session(head.what->kind);
-    out.push_back(publish_effect{std::move(head.what)});
+    publish(std::move(head.what), out);
     outgoing_.pop_front();
     if (last)
       outgoing_.clear(); // what the task said before it stopped

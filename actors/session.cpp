@@ -164,8 +164,8 @@ void session_state::perform(effects es) {
         auto model = world->find_model(p->what->task->model);
         turn_ended(*p->what, model ? model->provider_name : std::string{});
       }
-      for (auto& [addr, l] : listeners)
-        self->send(l.first, published{key, p->what});
+      for (auto& l : listeners)
+        self->send(l.who, published{key, p->what});
     } else if (auto* r = std::get_if<record_effect>(&e)) {
       record(std::move(*r));
     } else if (auto* o = std::get_if<run_effect>(&e)) {

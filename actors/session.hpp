@@ -13,6 +13,7 @@
 #include "actors/task.hpp"
 
 #include <boost/container/deque.hpp>
+#include <boost/container/small_vector.hpp>
 
 #include <functional>
 #include <map>
@@ -73,8 +74,12 @@ struct session_state {
   std::map<std::uint64_t, kept> promises;
   caf::typed_response_promise<session_answer_ptr> asked; // of the ask in hand
   std::uint64_t next_promise = 1;
-  std::map<caf::actor_addr, std::pair<listener_actor, std::size_t>> listeners;
-  std::map<std::string, admission> admitted; // tasks that have not begun
+  struct listening {
+    listener_actor who;
+    std::size_t times;
+  };
+  boost::container::small_vector<listening, 1> listeners; // the edges, of which there are few
+  std::map<std::string, admission> admitted;              // tasks that have not begun
   worker_actor running;
   std::string running_id;
   std::int64_t silent_since = 0; // when the running turn was accepted; 0: it has said something

@@ -9,9 +9,11 @@
 namespace parlor {
 
 void session_state::listen(const listener_actor& l) {
-  auto& entry = listeners[caf::actor_cast<caf::actor_addr>(l)];
-  entry.first = l;
-  ++entry.second;
+  auto i = std::ranges::find(listeners, l, &listening::who);
+  if (i == listeners.end())
+    listeners.push_back({l, 1});
+  else
+    ++i->times;
 }
 
 namespace {
@@ -35,8 +37,8 @@ std::shared_ptr<session_answer> reset_answer(const conversation& talk, const std
 } // namespace
 
 void session_state::drop_listener(const listener_actor& l) {
-  auto i = listeners.find(caf::actor_cast<caf::actor_addr>(l));
-  if (i != listeners.end() && --i->second.second == 0)
+  auto i = std::ranges::find(listeners, l, &listening::who);
+  if (i != listeners.end() && --i->times == 0)
     listeners.erase(i);
   last_active = self->clock().now();
   arm();

@@ -49,9 +49,9 @@ class exchange final : public transfer, public std::enable_shared_from_this<exch
 public:
   exchange(std::shared_ptr<service> of, const call_request& request, call_sink sink,
            const std::shared_ptr<curl_loop>& loop, std::shared_ptr<const void> seat)
-      : service_{std::move(of)}, body_{chat_request_body(request)}, sink_{std::move(sink)},
-        connect_timeout_{request.connect_timeout}, drain_{loop->executor()}, loop_{loop},
-        seat_{std::move(seat)}, easy_{service_->handles.take()} {
+      : sink_{std::move(sink)}, loop_{loop}, service_{std::move(of)},
+        body_{chat_request_body(request)}, connect_timeout_{request.connect_timeout},
+        drain_{loop->executor()}, seat_{std::move(seat)}, easy_{service_->handles.take()} {
     if (!easy_)
       return;
     set(CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(body_.size()));
@@ -253,29 +253,31 @@ private:
     });
   }
 
+  // What each piece looks at lies together.
+  bool draining_ = false;
+  bool over_ = false;
+  bool opened_ = false;
+  bool unsettled_ = false; // events_ waits for the end of what can be read now
+  std::atomic<bool> cancelled_{false};
+  call_sink sink_;
+  std::weak_ptr<curl_loop> loop_; // which owns this while it is in it
+  std::vector<call_event> events_;
+  stream_decoder decoder_;
+
   std::shared_ptr<service> service_;
   std::string body_; // libcurl reads it while sending
-  call_sink sink_;
   std::chrono::milliseconds connect_timeout_;
   asio::basic_waitable_timer<std::chrono::steady_clock,
                              asio::wait_traits<std::chrono::steady_clock>, curl_loop::strand>
       drain_;
-  std::weak_ptr<curl_loop> loop_; // which owns this while it is in it
   std::shared_ptr<const void> seat_;
   CURL* easy_;
-  bool unsettled_ = false; // events_ waits for the end of what can be read now
-  stream_decoder decoder_;
-  std::vector<call_event> events_;
   std::string held_; // the beginning of a body that is no event stream
   std::string retry_after_;
   std::size_t header_bytes_ = 0;
   std::size_t drained_ = 0;
   bool head_ended_ = false;
-  bool opened_ = false;
   bool too_long_ = false;
-  bool over_ = false;
-  bool draining_ = false;
-  std::atomic<bool> cancelled_{false};
 };
 
 class handle final : public call {

@@ -55,16 +55,17 @@ private:
   void fail(errc code, bool can_pass, std::string detail, std::vector<call_event>& out);
   std::string tool_calls_json() const;
 
+  // What each piece looks at lies together.
+  bool over_ = false;
+  std::size_t bytes_ = 0;
   sse::decoder sse_;
   delta_memo memo_;
-  std::size_t bytes_ = 0;
   std::string finish_reason_; // seen; the outcome waits for the usage that may follow it
   std::string model_;
   std::optional<usage> used_;
   std::map<std::int64_t, tool_call> tools_;
   std::size_t tool_bytes_ = 0;
   std::uint32_t ignored_ = 0;
-  bool over_ = false;
 };
 
 } // namespace parlor::llm
