@@ -39,11 +39,12 @@ void conversation::lease_for(store::fact_group& group, waiting_record& note, std
 }
 
 void conversation::lease_more(effects& out) {
-  if (has_lease(limits_.lease_block / 2))
+  auto ahead = limits_.lease_block / 2;
+  if (has_lease(ahead))
     return;
   store::fact_group group;
   waiting_record note{waiting_record::kind::lease};
-  lease_for(group, note, limits_.lease_block / 2);
+  lease_for(group, note, ahead);
   note.again = group; // events wait for it, the last perhaps, after which nobody asks again
   record(std::move(group), std::move(note), out);
 }

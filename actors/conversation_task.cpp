@@ -12,13 +12,13 @@ namespace {
 constexpr std::int64_t progress_every_ms = 100; // contracts/generate-async.md: at most ten a second
 }
 
-/// Nothing of a task is told before its start is durable, and nothing that it does is recorded
-/// before: what it reports until then waits.
 /// Nearly always it is named by the header that its worker was given, and need not be read.
 bool conversation::runs(const std::string& task) const {
   return running_ && (&task == &running_->turn.header->id || running_->turn.header->id == task);
 }
 
+/// Nothing of a task is told before its start is durable, and nothing that it does is recorded
+/// before: what it reports until then waits.
 bool conversation::held_back(const std::string& task) const {
   return runs(task) && running_->start_ticket != 0 && waiting_.contains(running_->start_ticket);
 }

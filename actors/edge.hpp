@@ -168,7 +168,7 @@ struct edge_state {
   /// The same by the address of `known_as`, which is nobody else's for as long as that is held: a
   /// session names itself by one object, so that most events find their audience without a look at
   /// the text.
-  std::unordered_map<const session_key*, audience*> by_name;
+  std::unordered_map<const session_key*, audience*> by_address;
   /// Ends that say a long text, while a connection holds one: all who are told it share it.
   struct long_end {
     std::string task;

@@ -39,15 +39,15 @@ void edge_state::open(watcher& w, const task_view* task, bool fresh) {
 }
 
 edge_state::audience* edge_state::audience_of(const std::shared_ptr<const session_key>& key) {
-  if (auto i = by_name.find(key.get()); i != by_name.end())
+  if (auto i = by_address.find(key.get()); i != by_address.end())
     return i->second;
   auto s = by_session.find(*key);
   if (s == by_session.end())
     return nullptr;
   auto& found = s->second;
-  by_name.erase(found.known_as.get()); // of an earlier life of the session
+  by_address.erase(found.known_as.get()); // of an earlier life of the session
   found.known_as = key;
-  by_name.emplace(key.get(), &found);
+  by_address.emplace(key.get(), &found);
   return &found;
 }
 

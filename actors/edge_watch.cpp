@@ -299,7 +299,7 @@ void edge_state::end(std::uint64_t id, bool close) {
     all.erase(std::lower_bound(all.begin(), all.end(), id,
                                [](const member& m, std::uint64_t than) { return m.id < than; }));
     if (all.empty()) {
-      by_name.erase(s->second.known_as.get());
+      by_address.erase(s->second.known_as.get());
       by_session.erase(s);
     }
   }

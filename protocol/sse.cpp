@@ -80,7 +80,7 @@ void decoder::line(std::string_view text, bool lasts, const frame_sink& out) {
   auto value = colon == std::string_view::npos ? std::string_view{} : text.substr(colon + 1);
   if (!value.empty() && value.front() == ' ')
     value.remove_prefix(1);
-  if (field == "data") {
+  if (field == "data") { // `retry` and unknown fields mean nothing here
     if (!has_data_ && lasts) {
       fresh_ = value;
     } else {
@@ -94,7 +94,7 @@ void decoder::line(std::string_view text, bool lasts, const frame_sink& out) {
     event_ = value;
   } else if (field == "id" && value.find('\0') == std::string_view::npos) {
     id_ = value;
-  } // `retry` and unknown fields mean nothing here
+  }
 }
 
 bool decoder::mid_event() const noexcept { return !partial_.empty() || has_data_; }
