@@ -2,9 +2,11 @@
 
 #include "actors/io_threads.hpp"
 #include "actors/wheel_clock.hpp"
+#include "http/cork.hpp"
 
 #include <boost/asio/defer.hpp>
 #include <boost/asio/executor_work_guard.hpp>
+#include <boost/container/static_vector.hpp>
 
 #include <caf/actor_system.hpp>
 #include <caf/execution_unit.hpp>
@@ -21,6 +23,28 @@ namespace parlor {
 namespace {
 
 constexpr std::size_t messages_per_turn = 64; // then sockets have their turn
+
+class asio_scheduler;
+
+/// Actors that this thread is to run before it goes on.
+class woken {
+public:
+  woken() noexcept { here = this; }
+  ~woken();
+  static bool within() noexcept { return here != nullptr; }
+  /// False if there is none on this thread, or no room.
+  static bool keep(asio_scheduler& of, caf::resumable* job);
+
+private:
+  struct entry {
+    asio_scheduler* of;
+    caf::resumable* job;
+  };
+  static thread_local woken* here;
+  boost::container::static_vector<entry, 64> all_;
+};
+
+thread_local woken* woken::here = nullptr;
 
 class asio_scheduler final : public caf::scheduler::abstract_coordinator {
 public:
@@ -46,23 +70,12 @@ public:
 
   void enqueue(caf::resumable* job) override {
     jobs_.fetch_add(1);
+    if (woken::keep(*this, job))
+      return;
     // defer: what an actor sends stays on its own thread, which is about to be free, unless another
     // is looking for work. Measured by benchmarks/bench_schedulers: 1.4 times the messages of post.
-    boost::asio::defer(io_, [this, job] {
-      run(job);
-      jobs_.fetch_sub(1);
-    });
+    boost::asio::defer(io_, [this, job] { run(job); });
   }
-
-  caf::actor_clock& clock() noexcept override { return clock_; }
-
-private:
-  /// Two pointers, made for each run: never shared between threads.
-  struct unit final : caf::execution_unit {
-    explicit unit(asio_scheduler& s) : caf::execution_unit{&s.system()}, scheduler{s} {}
-    void exec_later(caf::resumable* job) override { scheduler.enqueue(job); }
-    asio_scheduler& scheduler;
-  };
 
   void run(caf::resumable* job) {
     unit u{*this};
@@ -77,7 +90,18 @@ private:
     case caf::resumable::shutdown_execution_unit:
       break;
     }
+    jobs_.fetch_sub(1);
   }
+
+  caf::actor_clock& clock() noexcept override { return clock_; }
+
+private:
+  /// Two pointers, made for each run: never shared between threads.
+  struct unit final : caf::execution_unit {
+    explicit unit(asio_scheduler& s) : caf::execution_unit{&s.system()}, scheduler{s} {}
+    void exec_later(caf::resumable* job) override { scheduler.enqueue(job); }
+    asio_scheduler& scheduler;
+  };
 
   boost::asio::io_context& io_;
   std::size_t threads_wanted_;
@@ -87,6 +111,19 @@ private:
   std::optional<io_threads> threads_;
 };
 
+woken::~woken() {
+  for (std::size_t i = 0; i < all_.size(); ++i) // one may add more
+    all_[i].of->run(all_[i].job);
+  here = nullptr;
+}
+
+bool woken::keep(asio_scheduler& of, caf::resumable* job) {
+  if (here == nullptr || here->all_.size() == here->all_.capacity())
+    return false;
+  here->all_.push_back({&of, job});
+  return true;
+}
+
 } // namespace
 
 void host_on(caf::actor_system_config& config, boost::asio::io_context& io, std::size_t threads) {
@@ -94,6 +131,14 @@ void host_on(caf::actor_system_config& config, boost::asio::io_context& io, std:
       [&io, threads](caf::actor_system& sys) -> caf::actor_system::module* {
         return new asio_scheduler{sys, io, threads};
       });
+}
+
+void run_to_completion(const std::function<void()>& step) {
+  if (woken::within())
+    return step();
+  http::cork cork{http::cork::last::written};
+  woken actors;
+  step();
 }
 
 } // namespace parlor

@@ -10,11 +10,18 @@
 #include <caf/actor_system_config.hpp>
 
 #include <cstddef>
+#include <functional>
 
 namespace parlor {
 
 /// The actor system made from `config` runs its actors on up to `threads` threads (io_threads.hpp),
 /// which it starts and which run `io`. `io` must outlive the system; nobody else runs it.
 void host_on(caf::actor_system_config& config, boost::asio::io_context& io, std::size_t threads);
+
+/// Takes `step`, then runs the actors that it wakes and those that they wake, and writes what they
+/// push, all before it returns, where they would otherwise wait behind what is ready already. Some
+/// dozens of them: more wait as ever. Within another one it only takes the step. On a thread that
+/// runs `io`, holding no lock that an actor or a connection may want.
+void run_to_completion(const std::function<void()>& step);
 
 } // namespace parlor

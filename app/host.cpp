@@ -71,7 +71,8 @@ catalogue make_catalogue(boost::asio::io_context& io, const settings& config) {
     if (p.kind == provider_kind::rehearsal)
       s.provider = llm::make_rehearsal(io, {p.first_token, p.tokens_per_second, p.script});
     else
-      s.provider = llm::make_openai(io, {p.base_url, p.api_key, p.name, p.concurrency});
+      s.provider =
+          llm::make_openai(io, {p.base_url, p.api_key, p.name, p.concurrency, run_to_completion});
     s.limit = llm::make_limiter(p.concurrency, p.queue);
     c.limits.emplace_back(p.name, s.limit);
     providers.emplace(p.name, std::move(s));

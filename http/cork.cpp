@@ -5,48 +5,59 @@
 #include <boost/asio/dispatch.hpp>
 #include <boost/asio/post.hpp>
 
+#include <algorithm>
 #include <utility>
 
 namespace parlor::http {
 
 namespace {
 
-thread_local cork* innermost = nullptr;
+thread_local cork* outermost = nullptr;
 
 void post_flush(std::shared_ptr<listed> peer) {
   auto& strand = peer->strand();
   boost::asio::post(strand, [p = std::move(peer)] { p->flush(); });
 }
 
+void flush_in_turn(const std::shared_ptr<listed>& peer) {
+  boost::asio::dispatch(peer->strand(), [peer] { peer->flush(); });
+}
+
 } // namespace
 
-cork::cork() noexcept : outer_{std::exchange(innermost, this)} {}
+cork::cork(last how) noexcept : how_{how} {
+  if (outermost == nullptr)
+    outermost = this;
+}
 
 cork::~cork() {
-  innermost = outer_;
-  send_off();
+  if (outermost != this)
+    return;
+  outermost = nullptr;
+  if (how_ == last::written)
+    std::ranges::for_each(held_, flush_in_turn);
+  else
+    post_flushes();
 }
 
 void cork::flush_soon(std::shared_ptr<listed> peer) {
-  if (innermost == nullptr)
+  if (outermost == nullptr)
     return post_flush(std::move(peer));
-  auto& held = innermost->held_;
+  auto& held = outermost->held_;
   held.push_back(std::move(peer));
   if (held.size() == at_once)
-    innermost->send_off();
+    outermost->post_flushes();
 }
 
-void cork::send_off() {
+void cork::post_flushes() {
   if (held_.empty())
     return;
   if (held_.size() == 1) {
     post_flush(std::move(held_.front()));
   } else {
     auto loop = held_.front()->strand().get_inner_executor();
-    boost::asio::post(loop, [all = std::move(held_)] {
-      for (auto& p : all)
-        boost::asio::dispatch(p->strand(), [p] { p->flush(); });
-    });
+    boost::asio::post(loop,
+                      [all = std::move(held_)] { std::ranges::for_each(all, flush_in_turn); });
   }
   held_.clear();
 }

@@ -5,9 +5,11 @@
 //
 // Owner: the pusher's stack. Thread: the one that made it, and it sees only pushes from there.
 // Nothing is later than without one: handlers are posted as it fills, and the last when it goes.
+// One that stands inside another does nothing.
 
 #include <boost/container/static_vector.hpp>
 
+#include <cstdint>
 #include <memory>
 
 namespace parlor::http {
@@ -16,7 +18,10 @@ class listed;
 
 class cork {
 public:
-  cork() noexcept;
+  /// How the last ones are written when it goes: by a handler, or before its destructor returns,
+  /// for which the thread has to run the loop and hold no lock.
+  enum class last : std::uint8_t { posted, written };
+  explicit cork(last how = last::posted) noexcept;
   ~cork();
   cork(const cork&) = delete;
   cork& operator=(const cork&) = delete;
@@ -29,9 +34,9 @@ private:
   static constexpr std::size_t at_once = 32;
   using peers = boost::container::static_vector<std::shared_ptr<listed>, at_once>;
 
-  void send_off();
+  void post_flushes();
 
-  cork* outer_;
+  last how_;
   peers held_;
 };
 

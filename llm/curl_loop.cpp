@@ -17,10 +17,12 @@ namespace asio = boost::asio;
 
 namespace {
 constexpr std::size_t events_at_a_time = 128;
-}
+constexpr int few = 4;
+} // namespace
 
-curl_loop::curl_loop(asio::io_context& io, std::size_t max_connections)
-    : strand_{asio::make_strand(io)}, sockets_{strand_}, timer_{strand_}, connect_timer_{strand_} {
+curl_loop::curl_loop(asio::io_context& io, std::size_t max_connections, step_taker one_by_one)
+    : strand_{asio::make_strand(io)}, sockets_{strand_}, timer_{strand_},
+      one_by_one_{std::move(one_by_one)}, connect_timer_{strand_} {
   auto fd = ::epoll_create1(EPOLL_CLOEXEC);
   if (fd < 0)
     throw std::system_error{errno, std::system_category(), "epoll_create1"};
@@ -183,8 +185,14 @@ void curl_loop::serve() {
   for (int i = 0; i < n; ++i) {
     const auto& e = ready[static_cast<std::size_t>(i)];
     auto broken = (e.events & (EPOLLERR | EPOLLHUP)) != 0; // libcurl sees how when it tries
-    act(e.data.fd, (broken || (e.events & EPOLLIN) ? CURL_CSELECT_IN : 0) |
-                       (broken || (e.events & EPOLLOUT) ? CURL_CSELECT_OUT : 0));
+    auto step = [&] {
+      act(e.data.fd, (broken || (e.events & EPOLLIN) ? CURL_CSELECT_IN : 0) |
+                         (broken || (e.events & EPOLLOUT) ? CURL_CSELECT_OUT : 0));
+    };
+    if (one_by_one_ && n <= few)
+      one_by_one_(std::ref(step));
+    else
+      step();
   }
 }
 

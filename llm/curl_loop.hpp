@@ -16,6 +16,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <unordered_map>
 #include <utility>
@@ -41,12 +42,18 @@ private:
   std::chrono::steady_clock::time_point connect_by_;
 };
 
+/// Takes the step that it is given, and sees to what follows from it.
+using step_taker = std::function<void(const std::function<void()>&)>;
+
 class curl_loop : public std::enable_shared_from_this<curl_loop> {
 public:
   using clock = std::chrono::steady_clock;
   using strand = boost::asio::strand<boost::asio::io_context::executor_type>;
 
-  curl_loop(boost::asio::io_context& io, std::size_t max_connections);
+  /// `one_by_one`: takes what has come on each connection where only few have something, so that it
+  /// need not wait for what comes on the next one; may be empty. A crowd is served together, which
+  /// costs less.
+  curl_loop(boost::asio::io_context& io, std::size_t max_connections, step_taker one_by_one = {});
   ~curl_loop();
   curl_loop(const curl_loop&) = delete;
   curl_loop& operator=(const curl_loop&) = delete;
@@ -88,6 +95,7 @@ private:
   bool waiting_ = false; // for it
   loop_timer timer_;
   std::uint64_t timer_round_ = 0; // a wake-up of an earlier setting is ignored
+  step_taker one_by_one_;
   CURLM* multi_ = nullptr;
   std::unordered_map<CURL*, std::shared_ptr<transfer>> transfers_;
   // Those without a connection, by deadline. libcurl's own way would be dear: what it was once told

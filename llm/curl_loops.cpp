@@ -6,8 +6,10 @@
 
 namespace parlor::llm {
 
-curl_loops::curl_loops(boost::asio::io_context& io, std::size_t max_connections, std::size_t room)
-    : io_{io}, max_connections_{std::min(max_connections, room)}, room_{room} {
+curl_loops::curl_loops(boost::asio::io_context& io, std::size_t max_connections,
+                       step_taker one_by_one, std::size_t room)
+    : io_{io}, max_connections_{std::min(max_connections, room)}, room_{room},
+      one_by_one_{std::move(one_by_one)} {
   add(clock::now());
 }
 
@@ -30,7 +32,8 @@ curl_loops::place curl_loops::take(clock::time_point now) {
 }
 
 curl_loops::entries::iterator curl_loops::add(clock::time_point now) {
-  entry e{std::make_shared<curl_loop>(io_, max_connections_), std::make_shared<const char>(), now};
+  entry e{std::make_shared<curl_loop>(io_, max_connections_, one_by_one_),
+          std::make_shared<const char>(), now};
   return loops_.insert(loops_.end(), std::move(e));
 }
 

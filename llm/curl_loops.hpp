@@ -24,7 +24,8 @@ public:
 
   /// `max_connections`: of a loop, if that is less than it has room for. Throws if there cannot be
   /// even one.
-  curl_loops(boost::asio::io_context& io, std::size_t max_connections, std::size_t room = 512);
+  curl_loops(boost::asio::io_context& io, std::size_t max_connections, step_taker one_by_one = {},
+             std::size_t room = 512);
 
   /// Room for one call: taken as long as the seat is held, which does not keep the loop. A copy of
   /// a seat is another one taken.
@@ -53,6 +54,7 @@ private:
   boost::asio::io_context& io_;
   std::size_t max_connections_;
   std::size_t room_;
+  step_taker one_by_one_; // each loop's
   std::mutex mutex_;
   entries loops_; // guarded; never empty
 };

@@ -295,7 +295,8 @@ private:
 class openai final : public provider {
 public:
   openai(asio::io_context& io, const openai_options& options)
-      : loops_{io, options.max_connections}, service_{std::make_shared<service>(options)} {}
+      : loops_{io, options.max_connections, options.one_by_one}, service_{std::make_shared<service>(
+                                                                     options)} {}
 
   std::unique_ptr<call> start(call_request request, call_sink sink) override {
     auto [loop, seat] = loops_.take();

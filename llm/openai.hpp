@@ -7,6 +7,7 @@
 #include <boost/asio/io_context.hpp>
 
 #include <cstddef>
+#include <functional>
 #include <string>
 
 namespace parlor::llm {
@@ -16,6 +17,7 @@ struct openai_options {
   std::string api_key;  // sent as a bearer token to base_url's origin only; empty: none is sent
   std::string name;     // as configured; for failure details
   std::size_t max_connections = 256; // of each of its loops (llm/curl_loops.hpp)
+  std::function<void(const std::function<void()>&)> one_by_one; // as for a llm/curl_loop.hpp
 };
 
 /// Proxies come from the environment; certificates are verified, against the authorities of

@@ -96,6 +96,33 @@ TEST_CASE("corks stand inside each other, and only for their own thread") {
   CHECK(c.clients[1]->until("three"));
 }
 
+TEST_CASE("a cork that writes has written when it is gone") {
+  served s;
+  crowd c{s, 2};
+  for (auto& client : c.clients)
+    REQUIRE(client->until("\r\n\r\n")); // what else is to be written has been
+  std::size_t before = 0, within = 0, after = 1;
+  s.in_one_turn([&] {
+    auto left = [&] { return c.streams[0]->backlog() + c.streams[1]->backlog(); };
+    {
+      http::cork cork{http::cork::last::written};
+      {
+        http::cork inner;
+        for (auto& e : c.streams)
+          e->push(piece("now"));
+        before = left();
+      }
+      within = left();
+    }
+    after = left();
+  });
+  CHECK(before == 6);
+  CHECK(within == 6); // one inside another leaves it to that
+  CHECK(after == 0);
+  for (auto& client : c.clients)
+    CHECK(client->until("now"));
+}
+
 TEST_CASE("the frame of a piece that many get is made once") {
   auto shared = piece("data: 0123456789\n\n");
   auto other = shared;

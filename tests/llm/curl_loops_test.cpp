@@ -9,7 +9,7 @@ using namespace std::chrono_literals;
 
 TEST_CASE("calls share a loop until it is full") {
   boost::asio::io_context io;
-  curl_loops loops{io, 256, 2};
+  curl_loops loops{io, 256, {}, 2};
   auto a = loops.take(), b = loops.take(), c = loops.take();
   CHECK(a.loop == b.loop);
   CHECK(c.loop != a.loop);
@@ -19,7 +19,7 @@ TEST_CASE("calls share a loop until it is full") {
 
 TEST_CASE("loops that a crowd has left go after a while, the first never") {
   boost::asio::io_context io;
-  curl_loops loops{io, 256, 1};
+  curl_loops loops{io, 256, {}, 1};
   auto now = curl_loops::clock::now();
   auto a = loops.take(now), b = loops.take(now), c = loops.take(now);
   std::weak_ptr<curl_loop> first = a.loop, second = b.loop, third = c.loop;
@@ -40,7 +40,7 @@ TEST_CASE("loops that a crowd has left go after a while, the first never") {
 
 TEST_CASE("without descriptors for another loop the last one gets more") {
   boost::asio::io_context io;
-  curl_loops loops{io, 256, 1};
+  curl_loops loops{io, 256, {}, 1};
   auto a = loops.take();
   rlimit was{};
   REQUIRE(::getrlimit(RLIMIT_NOFILE, &was) == 0);
