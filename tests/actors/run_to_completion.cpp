@@ -69,6 +69,30 @@ TEST_CASE("what goes on for long waits for its turn, too") {
   CHECK(at_once <= 100);
 }
 
+TEST_CASE("an actor with much to do gets one turn at once") {
+  boost::asio::io_context io;
+  caf::actor_system_config config;
+  parlor::host_on(config, io, 1);
+  std::atomic<int> handled{0};
+  std::promise<int> then;
+  {
+    caf::actor_system system{config}; // waits until all has been handled
+    auto busy = system.spawn(
+        [&](caf::event_based_actor*) -> caf::behavior { return {[&](ball) { ++handled; }}; });
+    boost::asio::post(io, [&] {
+      parlor::run_to_completion([&] {
+        for (int i = 0; i < 1000; ++i)
+          caf::anon_send(busy, ball::value);
+      });
+      then.set_value(handled);
+    });
+    auto at_once = then.get_future().get();
+    CHECK(at_once > 0);
+    CHECK(at_once <= 100);
+  }
+  CHECK(handled == 1000);
+}
+
 TEST_CASE("a step within another one ends with that") {
   int inner = -1;
   game g;
