@@ -10,8 +10,12 @@
 #include <boost/asio/read_until.hpp>
 #include <boost/asio/write.hpp>
 
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
+
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 using namespace parlor;
@@ -77,8 +81,12 @@ struct chorus {
     return voice;
   }
 
+  /// Returns when the kernel has it ready for who listens.
   void say(std::size_t who, const std::string& text) {
-    asio::write(voices[who], asio::buffer(text));
+    auto& voice = voices[who];
+    asio::write(voice, asio::buffer(text));
+    for (int unheard = 1; unheard > 0; std::this_thread::yield())
+      REQUIRE(::ioctl(voice.native_handle(), SIOCOUTQ, &unheard) == 0);
   }
   void all_say(const std::string& text) {
     for (std::size_t i = 0; i < voices.size(); ++i)
