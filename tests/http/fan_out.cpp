@@ -97,7 +97,7 @@ TEST_CASE("corks stand inside each other, and only for their own thread") {
 }
 
 TEST_CASE("a cork that writes has written when it is gone") {
-  served s;
+  served s{patient(), 1}; // no other thread is at work on a connection
   crowd c{s, 2};
   for (auto& client : c.clients)
     REQUIRE(client->until("\r\n\r\n")); // what else is to be written has been
