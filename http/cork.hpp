@@ -26,7 +26,7 @@ public:
   cork(const cork&) = delete;
   cork& operator=(const cork&) = delete;
 
-  /// Has `peer` flushed, by the handler of this thread's cork if there is one.
+  /// Has `peer` flushed, by this thread's cork if there is one.
   static void flush_soon(std::shared_ptr<listed> peer);
 
 private:

@@ -6,6 +6,8 @@
 // its provider and calls; waits hold it weakly, so it ends with them. Must end before the
 // io_context.
 
+#include "llm/step_taker.hpp"
+
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -16,7 +18,6 @@
 
 #include <chrono>
 #include <cstddef>
-#include <functional>
 #include <memory>
 #include <unordered_map>
 #include <utility>
@@ -41,9 +42,6 @@ private:
   bool sent_ = false;
   std::chrono::steady_clock::time_point connect_by_;
 };
-
-/// Takes the step that it is given, and sees to what follows from it.
-using step_taker = std::function<void(const std::function<void()>&)>;
 
 class curl_loop : public std::enable_shared_from_this<curl_loop> {
 public:

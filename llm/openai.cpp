@@ -294,9 +294,8 @@ private:
 
 class openai final : public provider {
 public:
-  openai(asio::io_context& io, const openai_options& options)
-      : loops_{io, options.max_connections, options.one_by_one}, service_{std::make_shared<service>(
-                                                                     options)} {}
+  openai(asio::io_context& io, const openai_options& o)
+      : loops_{io, o.max_connections, o.one_by_one}, service_{std::make_shared<service>(o)} {}
 
   std::unique_ptr<call> start(call_request request, call_sink sink) override {
     auto [loop, seat] = loops_.take();

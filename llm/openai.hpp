@@ -3,11 +3,11 @@
 // streaming.
 
 #include "llm/provider.hpp"
+#include "llm/step_taker.hpp"
 
 #include <boost/asio/io_context.hpp>
 
 #include <cstddef>
-#include <functional>
 #include <string>
 
 namespace parlor::llm {
@@ -17,7 +17,7 @@ struct openai_options {
   std::string api_key;  // sent as a bearer token to base_url's origin only; empty: none is sent
   std::string name;     // as configured; for failure details
   std::size_t max_connections = 256; // of each of its loops (llm/curl_loops.hpp)
-  std::function<void(const std::function<void()>&)> one_by_one; // as for a llm/curl_loop.hpp
+  step_taker one_by_one;             // what comes on few connections (llm/curl_loop.hpp)
 };
 
 /// Proxies come from the environment; certificates are verified, against the authorities of

@@ -1,5 +1,5 @@
 // A step and what follows from it: actors that wake each other run before it is over, but not
-// without end, and only those of its thread.
+// without end.
 
 #include "actors/asio_scheduler.hpp"
 #include "support/catch.hpp"
@@ -12,6 +12,7 @@
 #include <atomic>
 #include <functional>
 #include <future>
+#include <stdexcept>
 
 namespace {
 

@@ -7,7 +7,6 @@
 #include "support/catch.hpp"
 
 #include <boost/asio/ip/tcp.hpp>
-#include <boost/asio/read_until.hpp>
 #include <boost/asio/write.hpp>
 
 #include <linux/sockios.h>
