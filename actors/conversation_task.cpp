@@ -9,7 +9,8 @@
 namespace parlor {
 
 namespace {
-constexpr std::int64_t progress_every_ms = 100; // contracts/generate-async.md: at most ten a second
+constexpr std::int64_t progress_every_ms =
+    100; // docs/clients/generate-async.md: at most ten a second
 }
 
 /// Nearly always it is named by the header that its worker was given, and need not be read.

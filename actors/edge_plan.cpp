@@ -1,6 +1,6 @@
 #include "actors/edge.hpp"
 
-// Plans that a service outside makes (contracts/plan-callback.md): pages that wait for them,
+// Plans that a service outside makes (docs/clients/plan-callback.md): pages that wait for them,
 // starts, callbacks, and the figures.
 
 #include "actors/ask.hpp"

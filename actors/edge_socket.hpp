@@ -1,5 +1,5 @@
 #pragma once
-// What the edge knows of a WebSocket (contracts/learning-ws.md) beside what it knows of every
+// What the edge knows of a WebSocket (docs/clients/learning-ws.md) beside what it knows of every
 // watcher: the questions that are open, and when it is time for a sign of life.
 //
 // Owner: the edge's watcher. Thread: the edge. An idle socket has nothing here but this struct: no

@@ -7,6 +7,8 @@
 #include "actors/edge_answers.hpp"
 #include "protocol/dialects/generate_async.hpp"
 
+#include <algorithm>
+
 namespace parlor {
 
 namespace {
@@ -24,8 +26,13 @@ bool same_epoch(const visit& v, const std::string& epoch) {
   return v.after && v.after->epoch == epoch;
 }
 
-/// Where what it is told of a task that has ended begins.
-void begin(stored_past& found, const visit& v, const std::string& epoch) {
+/// Of what its watchers have been told. More than that was told by another store, or is made up.
+std::uint64_t last_number(const store::stored_session& s) {
+  return s.view.state == "idle" ? s.view.last_seq : std::max(s.view.last_seq, s.lease);
+}
+
+/// Where what it is told of a task that has ended begins. `last`: as far as its session has come.
+void begin(stored_past& found, const visit& v, const std::string& epoch, std::uint64_t last) {
   auto before_end = found.task.ended_seq - 1;
   if (v.what == visit::kind::chat) {
     found.after = before_end;
@@ -34,7 +41,7 @@ void begin(stored_past& found, const visit& v, const std::string& epoch) {
     auto* shape = shape_for(v, found.task);
     auto end_only = shape->greet != nullptr && shape->encode == generate_async::encode;
     found.after = end_only ? before_end : 0;
-  } else if (same_epoch(v, epoch) && v.after->seq <= found.task.ended_seq + 1'000'000) {
+  } else if (same_epoch(v, epoch) && v.after->seq <= last) {
     found.after = v.after->seq;
   } else {
     found.reset = v.after->seq != 0;
@@ -59,9 +66,13 @@ void edge_state::with_task(const visit_ptr& v, int looks) {
       if (auto whole = r.find_task(tenant, v->task))
         found->task = std::move(*whole);
     } else if (watches(*v)) {
-      begin(*found, *v, epoch);
+      // Ids are a session's: one behind the end is of a later turn, if there has been one.
+      auto later = same_epoch(*v, epoch) && v->after->seq > found->task.ended_seq;
+      auto session = later ? r.find_session(found->task.key) : std::nullopt;
+      begin(*found, *v, epoch, session ? last_number(*session) : found->task.ended_seq);
       if (found->reset) {
-        auto session = r.find_session(found->task.key);
+        if (!later)
+          session = r.find_session(found->task.key);
         if (session)
           found->session = std::move(session->view);
         else // the task is what is left of it

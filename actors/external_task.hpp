@@ -1,6 +1,6 @@
 #pragma once
 // One generation that is made outside: the call that asks for it, its attempts, and the wait for
-// the service to call back (contracts/plan-callback.md).
+// the service to call back (docs/clients/plan-callback.md).
 //
 // Owner: its session (linked). Thread: the pool. Lifetime: until it has reported task_over, or its
 // session dies; then a post under way is dropped.

@@ -7,6 +7,16 @@
 
 namespace parlor {
 
+namespace {
+
+/// What is wrong with a document is said with its words, which are the model's.
+std::string_view for_the_log(const outcome& end) {
+  auto detail = std::string_view{end.detail};
+  return end.error == errc::schema_violation ? detail.substr(0, detail.find(':')) : detail;
+}
+
+} // namespace
+
 void turn_ended(const event& e, std::string_view provider) {
   if (!e.end || !e.task)
     return;
@@ -31,7 +41,7 @@ void turn_ended(const event& e, std::string_view provider) {
     return;
   notice(log_level::warn, "task_failed",
          {{"code", to_string(end.error)},
-          {"detail", end.detail},
+          {"detail", for_the_log(end)},
           {"upstream_status",
            end.upstream_status == 0 ? std::string{} : std::to_string(end.upstream_status)},
           {"model", e.task->model},

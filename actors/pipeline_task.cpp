@@ -161,7 +161,7 @@ void pipeline_task_state::violated(const std::vector<json::violation>& list,
                                    std::optional<task_attempt_ended> last) {
   notice(log_level::debug, "answer_refused",
          {{"agent", *stage},
-          {"violation", in_words(list)},
+          {"violations", std::to_string(list.size())}, // which quote it
           {"attempt", std::to_string(attempt)},
           {"session", order->header->session},
           {"task", order->header->id},

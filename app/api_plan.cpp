@@ -1,4 +1,4 @@
-// The routes of contracts/plan-callback.md.
+// The routes of docs/clients/plan-callback.md.
 
 #include "app/api.hpp"
 

@@ -178,9 +178,10 @@ void default_models(settings& s, const environment& env) {
   model_settings_entry m;
   m.is_default = true;
   p.api_key = variable_or(env, "OPENAI_API_KEY", "");
-  if (!p.api_key.empty()) {
+  auto address = variable_or(env, "OPENAI_BASE_URL", ""); // one's own may need no key
+  if (!p.api_key.empty() || !address.empty()) {
     p.name = "openai";
-    take(given{variable_or(env, "OPENAI_BASE_URL", "https://api.openai.com/v1"), "the environment"},
+    take(given{address.empty() ? "https://api.openai.com/v1" : address, "the environment"},
          "OPENAI_BASE_URL", [&](auto& t) { p.base_url = http_address(t); });
     check_key(p);
     m.name = variable_or(env, "OPENAI_MODEL", "gpt-4o-mini");

@@ -113,7 +113,7 @@ constexpr option table[] = {
    [](settings& s, text t) { s.server.ping_interval = positive(t); }},
   {"store.path", string, "parlor.db", "", "the database file, made when missing",
    [](settings& s, text t) { s.store.path = t; }},
-  {"session.idle_expiry", duration, "30m", "", "a session nobody uses for this long expires",
+  {"session.idle_expiry", duration, "30m", "", "a session nobody uses for this long is deleted; 0 never",
    [](settings& s, text t) { s.session.idle_expiry = parse_duration(t); }},
   {"session.memory", duration, "60s", "", "an idle session stays in memory for this long",
    [](settings& s, text t) { s.session.memory = parse_duration(t); }},

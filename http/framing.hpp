@@ -1,7 +1,7 @@
 #pragma once
 // The gate before the parser: looks at the raw bytes of a header section and lets through only what
-// cannot be understood in two ways (RFC 9112; reliability.md H1-H9, H14). Beast alone takes several
-// malformed Transfer-Encoding lines for "no body". Pure; any thread.
+// cannot be understood in two ways (RFC 9112; docs/hard-edges.md H1-H9, H14). Beast alone takes
+// several malformed Transfer-Encoding lines for "no body". Pure; any thread.
 
 #include "protocol/errc.hpp"
 

@@ -45,7 +45,7 @@ void prepare(int listening) {
     setsockopt(listening, level, name, &value, sizeof value);
   };
   set(IPPROTO_TCP, TCP_NODELAY, 1);
-  // A peer that has vanished is noticed though nothing is being said (reliability.md S5).
+  // A peer that has vanished is noticed though nothing is being said (docs/hard-edges.md, S5).
   set(SOL_SOCKET, SO_KEEPALIVE, 1);
   set(IPPROTO_TCP, TCP_KEEPIDLE, 10);
   set(IPPROTO_TCP, TCP_KEEPINTVL, 5);

@@ -59,8 +59,10 @@ using task_header_ptr = std::shared_ptr<const task_header>;
 struct outcome {
   task_status status = task_status::completed;
   errc error = errc::none;
-  int upstream_status = 0;   // of the provider's last answer, for the log; not stored
-  std::string detail;        // for operators and developers; holds no secrets and no client text
+  int upstream_status = 0; // of the provider's last answer, for the log; not stored
+  // For operators and developers. Holds no secrets and no client text; that of schema_violation
+  // quotes the model, behind the agent's name.
+  std::string detail;
   std::string content;       // the text of the last attempt, partial if not completed
   std::string message_id;    // of the answer in the history; empty if there was nothing to keep
   std::string finish_reason; // as the provider named it: stop, length, tool_calls, content_filter

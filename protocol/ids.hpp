@@ -21,7 +21,7 @@ struct session_key {
 
 /// What is told to whoever breaks it.
 inline constexpr char session_id_rule[] = "must be 1 to 128 characters of A-Z a-z 0-9 _ - . : @";
-/// 1 to 128 characters of `A-Z a-z 0-9 _ - . : @` (contracts/chat-sessions.md).
+/// 1 to 128 characters of `A-Z a-z 0-9 _ - . : @` (docs/clients/chat-sessions.md).
 bool valid_session_id(std::string_view id) noexcept;
 
 /// `task_<ms since epoch>_<20 or more random base-32 characters>`: sorts by time, cannot be
@@ -49,7 +49,7 @@ struct cursor {
   auto operator<=>(const cursor&) const = default;
 };
 
-/// `<epoch>-<seq>`, at most 40 bytes of `0-9 a-z -` (contracts/README.md).
+/// `<epoch>-<seq>`, at most 40 bytes of `0-9 a-z -` (docs/clients/README.md).
 std::string format_cursor(std::string_view epoch, std::uint64_t seq);
 
 /// Nothing if `text` is longer than 40 bytes or is not of that form (upper case, overflow, no dash,

@@ -12,7 +12,7 @@ namespace parlor::sse {
 /// `id: <id>\ndata: <data>\n\n`; no id line if `id` is empty. `data` must hold no CR or LF (JSON
 /// never does).
 std::string block(std::string_view id, std::string_view data);
-/// One comment line and nothing else: contracts/README.md, and reliability finding 10.
+/// One comment line and nothing else: docs/clients/README.md, and reliability finding 10.
 inline constexpr std::string_view keepalive = ": ka\n";
 /// The last lines of a stream whose client should come back after `ms`. No event, not even an empty
 /// one.

@@ -1,5 +1,6 @@
 #pragma once
-// contracts/chat-sessions.md: one conversation per conversation_id, JSON and SSE. Pure; any thread.
+// docs/clients/chat-sessions.md: one conversation per conversation_id, JSON and SSE. Pure; any
+// thread.
 
 #include "protocol/dialects/dialect.hpp"
 

@@ -1,5 +1,5 @@
 #pragma once
-// contracts/generate-async.md: long generations behind a short gateway limit. Pure; any thread.
+// docs/clients/generate-async.md: long generations behind a short gateway limit. Pure; any thread.
 
 #include "protocol/dialects/dialect.hpp"
 

@@ -1,6 +1,6 @@
 #pragma once
-// contracts/learning-ws.md: a tutor over WebSocket, with long answers and photos. Frames are JSON
-// texts. Pure; any thread.
+// docs/clients/learning-ws.md: a tutor over WebSocket, with long answers and photos. Frames are
+// JSON texts. Pure; any thread.
 
 #include "protocol/dialects/dialect.hpp"
 

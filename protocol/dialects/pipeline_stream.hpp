@@ -1,5 +1,5 @@
 #pragma once
-// contracts/roadmap-pipeline.md: several agents in a row, one stream. Pure; any thread.
+// docs/clients/roadmap-pipeline.md: several agents in a row, one stream. Pure; any thread.
 
 #include "protocol/dialects/dialect.hpp"
 #include "protocol/pipeline.hpp"

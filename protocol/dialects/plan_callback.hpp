@@ -1,5 +1,5 @@
 #pragma once
-// contracts/plan-callback.md: plans that an external service makes and answers by calling back.
+// docs/clients/plan-callback.md: plans that an external service makes and answers by calling back.
 // Pure; any thread.
 //
 // A generation is a task of its session. Its `said` is the page's request, and the `content` of its

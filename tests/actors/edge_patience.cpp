@@ -36,6 +36,23 @@ TEST_CASE(
   CHECK(f.sessions() == 0); // it has left memory: nobody listens
 }
 
+TEST_CASE("a connection that goes while the disk hangs is let go of at once") {
+  front f;
+  f.begin();
+  f.hold_keeper = true;
+  for (auto what : {kind::chat_stream, kind::chat}) {
+    auto task = what == kind::chat ? "b" : "a";
+    std::weak_ptr<parlor::test::peer> gone = f.serve(f.taking(what, task));
+    f.signal(f.peers.back(), http::signal::gone);
+    REQUIRE(f.disk.data.tasks.empty()); // its turn waits still
+    f.peers.clear();                    // the test's own hold of it
+    CHECK(gone.expired());
+  }
+  f.release_keeper();
+  f.finish("a");
+  f.finish("b");
+}
+
 TEST_CASE("a refusal that comes when nobody waits any more is told to nobody") {
   front f;
   f.begin();

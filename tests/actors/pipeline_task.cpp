@@ -1,5 +1,7 @@
+#include "actors/measures.hpp"
 #include "pipeline_house.hpp"
 #include "protocol/dialects/pipeline_stream.hpp"
+#include "protocol/notice.hpp"
 
 // Agents one after another, with their session, under virtual time.
 
@@ -91,6 +93,28 @@ TEST_CASE("an answer that is not valid is asked for again, with what is wrong in
   CHECK(usages[0] == "1 m 7 schema_violation");
   CHECK(usages[1].ends_with(" schema_violation"));
   CHECK(usages[3] == "4 m 7 none");
+}
+
+TEST_CASE("A4 the log has no word of an answer that is not as it should be") {
+  static std::string lines;
+  lines.clear();
+  set_notice_sink([](log_level, std::string_view msg, std::initializer_list<log_field> fields) {
+    lines += '\n' + std::string{msg};
+    for (auto& [name, value] : fields)
+      lines += ' ' + std::string{name} + '=' + std::string{value};
+  });
+  house_of h{[](pipeline& p) { p.agents[0].attempts = 2; }};
+  h.begin();
+  for (auto i = 0; i < 2; ++i)
+    h.piece(R"({"said by it":1,)"); // known to be wrong at once, and stopped
+  auto* end = h.find("failed a");
+  REQUIRE(end != nullptr);
+  CHECK(end->end->detail.find("said by it") != std::string::npos); // the store has it
+  turn_ended(*end, "p");
+  set_notice_sink(nullptr);
+  CHECK(lines.find("answer_refused agent=first violations=") != std::string::npos);
+  CHECK(lines.find("task_failed code=schema_violation detail=first ") != std::string::npos);
+  CHECK(lines.find("by it") == std::string::npos);
 }
 
 TEST_CASE("after its attempts an agent has failed, and the pipeline with it") {

@@ -192,6 +192,13 @@ TEST_CASE("without providers: the OpenAI API with a key, the rehearsal without")
   REQUIRE(s.models.size() == 2);
   CHECK(s.models[0].name == "gpt-4o-mini");
   CHECK(s.models[1].name.empty()); // any name is passed on
+  s = with("", {{"OPENAI_API_KEY", "k"}, {"OPENAI_BASE_URL", ""}});
+  CHECK(s.providers.at(0).base_url == "https://api.openai.com/v1");
+  s = with("", {{"OPENAI_BASE_URL", "http://127.0.0.1:11434/v1"}, {"OPENAI_MODEL", "small"}});
+  CHECK(s.providers.at(0).kind == provider_kind::openai);
+  CHECK(s.providers.at(0).base_url == "http://127.0.0.1:11434/v1");
+  CHECK(s.providers.at(0).api_key.empty());
+  CHECK(s.models.at(0).name == "small");
 }
 
 TEST_CASE("providers and models of the file") {

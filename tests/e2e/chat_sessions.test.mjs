@@ -1,4 +1,4 @@
-// contracts/chat-sessions.md over real sockets.
+// docs/clients/chat-sessions.md over real sockets.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { EventSource } from 'eventsource';

@@ -67,6 +67,7 @@ test('every refusal under /api/generate-async has its shape', async () => {
     [await parlor.post('/api/generate-async', 'a', { 'Content-Type': 'text/plain' }), 415, 'unsupported_media_type'],
   ]) {
     assert.equal(r.status, status);
+    if (status === 405) assert.equal(r.headers.get('allow'), 'POST');
     assert.match(r.headers.get('content-type'), /^application\/json/);
     const e = await r.json();
     assert.deepEqual([e.success, e.code], [false, code]);

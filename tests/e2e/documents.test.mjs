@@ -225,6 +225,33 @@ test('the table of metrics is what the program shows', async () => {
   }
 });
 
+test('the table of log lines is what the program can log', () => {
+  const sources = ['actors', 'app', 'http'].flatMap((d) => readdirSync(join(root, d)).filter((f) => /\.[ch]pp$/.test(f)).map((f) => read(`${d}/${f}`)));
+  const lines = (text) => [...text.matchAll(/\b(?:notice|log)\(log_level::(\w+),\s*"(\w+)"/g)].map(([, level, msg]) => `${msg} ${level}`);
+  const written = [...new Set(sources.flatMap(lines))];
+  assert.ok(written.length > 15);
+  const table = read('docs/operations.md').split('| `msg` |')[1].split('\n\n')[0];
+  assert.deepEqual([...table.matchAll(/^\| `(\w+)` \| (\w+) /gm)].map(([, msg, level]) => `${msg} ${level}`).sort(), written.sort());
+});
+
+test('the numbers of hard edges are those in the names of the tests', () => {
+  const files = readdirSync(join(root, 'tests'), { recursive: true }).filter((f) => /\.(cpp|test\.mjs)$/.test(f) && !f.includes('node_modules'));
+  const named = new Set(files.flatMap((f) => [...read(`tests/${f}`).matchAll(/\b(?:TEST_CASE\(|test\()\s*["'`]((?:[A-Z]\d+ ?)+)\b/g)].flatMap(([, numbers]) => numbers.trim().split(' '))));
+  const page = [...read('docs/hard-edges.md').matchAll(/^\| ([A-Z]\d+) /gm)].map(([, number]) => number);
+  assert.ok(page.length > 50);
+  assert.deepEqual(page.sort(), [...named].sort());
+});
+
+test('the libraries that the program needs are in the packages of the page', () => {
+  const needed = [...spawnSync('readelf', ['-d', bin], { encoding: 'utf8' }).stdout.matchAll(/\(NEEDED\).*\[(.*)\]/g)].map(([, name]) => name);
+  assert.ok(needed.length > 10);
+  const page = read('docs/operations.md').split('apt-get install ')[1].split('```')[0].split(/[\s\\]+/);
+  for (const name of needed) {
+    const of = spawnSync('dpkg', ['-S', `*/${name}`], { encoding: 'utf8' }).stdout.split('\n').map((l) => l.split(':')[0]);
+    if (!of.some((p) => /^(libc6|libgcc-s1|libstdc\+\+6|lib(asan|ubsan|tsan)\d+)$/.test(p))) assert.ok(of.some((p) => page.includes(p)), `${name} is in ${of}`);
+  }
+});
+
 // -- names
 
 const pages = ['README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', ...readdirSync(join(root, 'docs'), { recursive: true }).filter((f) => f.endsWith('.md')).map((f) => `docs/${f}`)];
@@ -281,15 +308,17 @@ test('the systemd unit is valid', (t) => {
 });
 
 test('streams pass through the nginx of the example as they come', async () => {
-  const parlor = await startParlor({ PARLOR_REHEARSAL_TOKENS_PER_SECOND: '20' });
+  const key = 'behind-a-proxy-1';
+  const parlor = await startParlor({ PARLOR_REHEARSAL_TOKENS_PER_SECOND: '20', PARLOR_SERVER_KEY: key });
   const port = await freePort();
   const config = join(scratch, 'nginx.conf');
+  const example = read('examples/nginx.conf').replaceAll('127.0.0.1:8080', `127.0.0.1:${parlor.port}`).replaceAll('60s', '1s'); // a minute is long
   const temp = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((n) => `${n}_temp_path ${scratch}/${n};`).join(' ');
   writeFileSync(
     config,
     `daemon off; master_process off; pid ${scratch}/nginx.pid; error_log stderr; events {}
     http { access_log off; ${temp} server { listen 127.0.0.1:${port};
-    ${read('examples/nginx.conf').replaceAll('127.0.0.1:8080', `127.0.0.1:${parlor.port}`)} } }`,
+    ${example} } }`,
   );
   const nginx = spawn('nginx', ['-e', 'stderr', '-c', config], { stdio: 'inherit', env: { ...process.env, PATH: `${process.env.PATH}:/usr/sbin` } });
   try {
@@ -299,11 +328,9 @@ test('streams pass through the nginx of the example as they come', async () => {
       assert.equal(nginx.exitCode, null, 'nginx ended');
       await new Promise((r) => setTimeout(r, 20));
     }
-    const r = await fetch(`${url}/api/chat/stream`, {
-      method: 'POST',
-      headers: { 'Content-Type': 'application/json' },
-      body: JSON.stringify({ message: 'count to 20', conversation_id: 'proxied' }),
-    });
+    const headers = { 'Content-Type': 'application/json', Authorization: `Bearer ${key}` };
+    const ask = (path) => fetch(`${url}${path}`, { method: 'POST', headers, body: JSON.stringify({ message: 'count to 40', conversation_id: 'proxied' }) });
+    const r = await ask('/api/chat/stream');
     let whole = '', pieces = 0;
     for await (const piece of r.body) {
       whole += Buffer.from(piece);
@@ -311,6 +338,12 @@ test('streams pass through the nginx of the example as they come', async () => {
     }
     assert.match(whole, /"type":"done"/);
     assert.ok(pieces > 5, `came in ${pieces} pieces`);
+    const late = Date.now();
+    assert.equal((await ask('/api/chat')).status, 200); // in one piece, and late
+    assert.ok(Date.now() - late > 1200, 'no later than other answers may be');
+    const status = (...more) => spawnSync('curl', ['-s', '-o', join(scratch, 'answer'), '-w', '%{http_code}', '-H', 'Host: chat.example.org', ...more], { encoding: 'utf8' }).stdout;
+    assert.equal(status('-H', `Authorization: Bearer ${key}`, `${url}/api/sessions`), '200');
+    for (const path of ['/api/sessions', '/metrics', '/admin/actors']) assert.equal(status(`${url}${path}`), '401', path);
   } finally {
     nginx.kill();
     await parlor.remove();

@@ -1,4 +1,4 @@
-// reliability.md H15, H18, S12, U13: paths that mean something else, no descriptors left, and five hundred streams dropped at once.
+// docs/hard-edges.md, H15, H18, S12, U13: paths that mean something else, no descriptors left, and five hundred streams dropped at once.
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';

@@ -1,4 +1,4 @@
-// contracts/generate-async.md over real sockets, and what survives a restart.
+// docs/clients/generate-async.md over real sockets, and what survives a restart.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { blocks, startParlor } from './server.mjs';

@@ -1,4 +1,4 @@
-// reliability.md J1 and J4 by the public suites: JSONTestSuite's documents at the reader of requests, and the Big List of Naughty
+// docs/hard-edges.md, J1 and J4 by the public suites: JSONTestSuite's documents at the reader of requests, and the Big List of Naughty
 // Strings the whole way, from question to answer, in every form in which text comes back.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';

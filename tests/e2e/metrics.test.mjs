@@ -185,6 +185,28 @@ async function flood(requests) {
   return statuses;
 }
 
+test('A6: a million names leave no series behind', async () => {
+  const first = await scrape(parlor);
+  const each = 1000; // server.max_requests: then the server closes
+  const ask = (n) =>
+    new Promise((resolve, reject) => {
+      const names = Array.from({ length: each }, (_, i) => `${n}-${i}`);
+      const socket = connect(parlor.port, '127.0.0.1');
+      let said = '';
+      socket.setEncoding('latin1').on('data', (d) => (said += d)).on('error', reject);
+      socket.on('close', () => resolve(said.match(/HTTP\/1\.1 404 /g)?.length));
+      socket.write(names.map((x) => `GET /${x}?${x} HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: ${x}\r\nX-Request-Id: ${x}\r\nCookie: ${x}\r\n\r\n`).join(''));
+    });
+  const all = Array.from({ length: 1000 }, (_, n) => n)[Symbol.iterator]();
+  await Promise.all(Array.from({ length: 8 }, async () => {
+    for (const n of all) assert.equal(await ask(n), each);
+  }));
+  const page = await scrape(parlor);
+  assert.deepEqual(page.names, first.names);
+  assert.equal(page.text.length < first.text.length + 1000, true, 'no more to read'); // longer numbers, nothing else
+  assert.equal(page.sum('parlor_http_responses_total', { status: '4xx' }) - first.sum('parlor_http_responses_total', { status: '4xx' }), 1_000_000);
+});
+
 test('A6: the series are the same, whatever clients send', async () => {
   const first = await scrape(parlor);
   const n = 1000;

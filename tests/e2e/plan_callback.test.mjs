@@ -1,4 +1,4 @@
-// contracts/plan-callback.md over real sockets: pages, starts, callbacks, restarts.
+// docs/clients/plan-callback.md over real sockets: pages, starts, callbacks, restarts.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { EventSource } from 'eventsource';

@@ -1,4 +1,4 @@
-// contracts/plan-callback.md: services that fail, callbacks that are refused, and the settings of both.
+// docs/clients/plan-callback.md: services that fail, callbacks that are refused, and the settings of both.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { callback, data, error, json, start, startPlanner, stream } from './planner.mjs';
@@ -94,6 +94,7 @@ test('C3 bad callbacks: the documented status, and the task goes on', async () =
     [callbackUrl, '{', 400, 'bad_json'],
     [callbackUrl, '[]', 400, 'bad_json'],
     [callbackUrl, '', 400, 'bad_json'],
+    [callbackUrl, `{"data":${'['.repeat(100_000)}${']'.repeat(100_000)}}`, 400, 'bad_json'],
     [callbackUrl, { data: 7 }, 400, 'invalid_field'],
     [callbackUrl, { progress: 101, message: 'm' }, 400, 'invalid_field'],
     [callbackUrl, big, 413, 'body_too_large'],

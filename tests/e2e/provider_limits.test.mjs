@@ -67,6 +67,41 @@ for (const model of ['pace-20', 'hang', 'stall-2', 'drip']) {
   });
 }
 
+/** How many ms after the turn was over the service saw its client go. */
+async function wentAfter(own, model, over) {
+  const n = (await played()).length;
+  const { taskId } = await (await own.post('/api/generate-async', { prompt: 'hi', model })).json();
+  await until(async () => (await played()).length > n);
+  const from = await over(taskId);
+  const line = await until(async () => ((l) => l.ended > 0 && l)((await played())[n]));
+  assert.equal(line.by, 'client');
+  return (line.ended - from) / 1000;
+}
+
+test('U2 a service that falls silent is left within a second of that', async () => {
+  const config = scriptedModels(upstream.base, ['hang', 'stall-2'], { model: 'first_token_timeout = "300ms"\ntoken_timeout = "300ms"' });
+  const own = await startParlor({ ...direct, TEST_KEY: 'k' }, { config });
+  try {
+    for (const model of ['hang', 'stall-2']) {
+      const took = await wentAfter(own, model, (task) =>
+        until(async () => (await (await fetch(`${own.url}/api/generate-async/${task}`)).json()).status === 'failed' && now()));
+      assert.ok(took < 1000, `${took} ms`);
+    }
+  } finally {
+    await own.remove();
+  }
+});
+
+test('U11 a server that stops leaves its services within a second of the end of its patience', async () => {
+  const own = await startParlor({ ...direct, TEST_KEY: 'k', PARLOR_DRAIN_TIMEOUT: '300ms' }, { config: scriptedModels(upstream.base, ['stall-2']) });
+  try {
+    const took = await wentAfter(own, 'stall-2', () => (own.stop(), now()));
+    assert.ok(took > 250 && took < 1300, `${took} ms`);
+  } finally {
+    await own.remove();
+  }
+});
+
 test('U11 U12 what was cancelled is kept, counted, and told', async () => {
   const session = fresh();
   const watching = fetch(`${parlor.url}/api/chat/stream`, {

@@ -113,6 +113,8 @@ for (const format of ['json', 'text'])
       // Nor, from failures, what the service said of it.
       for (const text of answers.filter((a) => a.includes('"code"'))) assert.ok(!text.includes('wrong: '), text);
 
+      // What is in memory would be in a core, too.
+      assert.match(readFileSync(`/proc/${parlor.process.pid}/limits`, 'utf8'), /^Max core file size +0 +0 /m);
       const seen = [(await scrape(parlor, auth)).text];
       for (const path of ['/admin/actors', '/health', '/readyz', '/livez', '/version'])
         seen.push(await (await fetch(parlor.url + path, { headers: auth })).text());

@@ -1,4 +1,4 @@
-// reliability.md 2.3 over real sockets: streams, and coming back to them in every way there is.
+// docs/hard-edges.md, streams, over real sockets: streams, and coming back to them in every way there is.
 import assert from 'node:assert/strict';
 import http from 'node:http';
 import { connect } from 'node:net';
@@ -78,14 +78,17 @@ test('S2 a task that has ended, from every place', async () => {
   assert.deepEqual(await from(`${epoch}-0`), s.events);
   assert.deepEqual(await from(''), s.events);
   assert.deepEqual(await read(s.url), s.events);
-  for (const id of [s.last(), `${epoch}-${Number(end) + 1}`]) assert.equal((await get(s.url, { 'Last-Event-ID': id })).status, 204);
-  for (const id of [`other000-${end}`, 'a-1', `${epoch}-${Number(end) + 5_000_000}`, `${epoch}-18446744073709551615`]) {
+  assert.equal((await get(s.url, { 'Last-Event-ID': s.last() })).status, 204);
+  const ahead = () => metric(parlor, 'parlor_resumes_total{result="ahead"}');
+  const before = await ahead();
+  for (const id of [`other000-${end}`, 'a-1', `${epoch}-${Number(end) + 1}`, `${epoch}-${Number(end) + 5_000_000}`, `${epoch}-18446744073709551615`]) {
     const events = await from(id);
     assert.deepEqual(events.map((e) => e.data.type), ['reset', 'done'], id);
     assert.equal(events[0].data.snapshot.session.message_count, 2);
     assert.ok(events[0].data.snapshot.session.created_at > '2020');
     assert.equal(textOf(events), '1 2 3 4 5');
   }
+  assert.equal(await ahead(), before + 3);
   // The other dialect.
   const generate = `/api/generate-async/${s.task}/stream`;
   const whole = await from(`${epoch}-0`, `${generate}?deltas=1`);
@@ -98,6 +101,10 @@ test('S2 a task that has ended, from every place', async () => {
     assert.deepEqual((await from(whole[i].id, `${generate}?deltas=1`)).slice(1), whole.slice(i + 1));
   assert.deepEqual(data(await read(generate)).map((e) => e.type), ['connected', 'completed']);
   assert.equal((await get(generate, { 'Last-Event-ID': whole.at(-1).id })).status, 204);
+  // Numbers are the session's: those of its later turns are behind the end, too.
+  const later = await speak({ message: 'count to 2', conversation_id: 'places' });
+  assert.equal(await later.over, 'end');
+  for (const e of later.events) assert.equal((await get(s.url, { 'Last-Event-ID': e.id })).status, 204);
 });
 
 test('S2 a task that runs, from every place', async () => {

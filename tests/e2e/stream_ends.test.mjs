@@ -1,4 +1,4 @@
-// reliability.md S11 and promise 10: every way in which a stream can end is told, in every dialect; and S12, H10: how many there may be.
+// docs/hard-edges.md, S11 and promise 10: every way in which a stream can end is told, in every dialect; and S12, H10: how many there may be.
 import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
 import { connect } from 'node:net';

@@ -1,4 +1,4 @@
-// reliability.md 2.5 byte for byte: a model service that says exactly what a case needs, on a raw socket.
+// docs/hard-edges.md, providers, byte for byte: a model service that says exactly what a case needs, on a raw socket.
 import assert from 'node:assert/strict';
 import { createServer } from 'node:net';
 import { after, before, test } from 'node:test';

@@ -1,4 +1,4 @@
-// reliability.md U9: model services whose TLS is not what it should be, and answers over it that end too early.
+// docs/hard-edges.md, U9: model services whose TLS is not what it should be, and answers over it that end too early.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';

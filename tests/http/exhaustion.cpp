@@ -135,6 +135,9 @@ TEST_CASE("S8 H10 what is served has the limits that clients are told") {
   CHECK(o.body_rate == 16 * 1024);
   CHECK(o.body_timeout == 10s);
   CHECK(o.header_timeout == 10s);
+  CHECK(o.max_requests == 1000);
+  CHECK(o.max_age == 1h);
+  CHECK(o.max_connections_per_client == 64);
 }
 
 TEST_CASE("a body that comes quickly enough may take longer than a body has at first") {

@@ -56,6 +56,10 @@ TEST_CASE("H8 bytes that have no place in a header section") {
   CHECK(of(host + "A: b\x7f\r\n") == errc::bad_framing);
   CHECK(of(host + "A\x80: b\r\n") == errc::bad_framing);
   CHECK(of(host, "GET /\x80 HTTP/1.1") == errc::bad_framing);
+  for (auto bad : {'\0', '\r', '\n', '\t', '\x1b'}) {
+    CHECK(of(host, "GET /a" + std::string(1, bad) + "b HTTP/1.1") == errc::bad_framing);
+    CHECK(of(host + "A" + std::string(1, bad) + "B: c\r\n") == errc::bad_framing);
+  }
   CHECK(of(" " + host) == errc::bad_framing);
   // In a value such bytes are allowed (RFC 9110 section 5.5), and clients do name themselves so.
   CHECK(of(host + "A: b\x80\r\n") == errc::none);

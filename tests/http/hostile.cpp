@@ -62,6 +62,12 @@ TEST_CASE("H2 H3 nor what a length does") {
   CHECK(s.server().stats().requests_total == 0);
 }
 
+TEST_CASE("H4 trailers that are announced are refused with their announcement") {
+  served s;
+  refused(s, post("Transfer-Encoding: chunked\r\nTrailer: Authorization\r\n", "0\r\n\r\n"));
+  CHECK(s.server().stats().requests_total == 0);
+}
+
 TEST_CASE("H5 the size of a chunk is digits and the ends of its lines are whole") {
   served s;
   for (auto bad :
@@ -69,7 +75,8 @@ TEST_CASE("H5 the size of a chunk is digits and the ends of its lines are whole"
         " 5\r\nhello\r\n0\r\n\r\n", "-5\r\nhello\r\n0\r\n\r\n", "\r\n5\r\nhello\r\n0\r\n\r\n",
         "10000000000000005\r\nhello\r\n0\r\n\r\n", "5\nhello\r\n0\r\n\r\n", "5\r\nhello\n0\r\n\r\n",
         "5\r\nhelloX0\r\n\r\n", "5;a=b\nhello\r\n0\r\n\r\n", "5\r\nhello\r\n0\n\r\n",
-        "5\r\nhello\r\ng\r\n\r\n", "5 \r\nhello\r\n0\r\n\r\n", "5\r\nhello\r\n0 \r\n\r\n"})
+        "5\r\nhello\r\n0\r\n\n", "5\r\nhello\r\ng\r\n\r\n", "5 \r\nhello\r\n0\r\n\r\n",
+        "5\r\nhello\r\n0 \r\n\r\n"})
     refused(s, post("Transfer-Encoding: chunked\r\n", bad));
   CHECK(s.server().stats().requests_total == 0);
 }

@@ -1,4 +1,4 @@
-// contracts/learning-ws.md, frame by frame.
+// docs/clients/learning-ws.md, frame by frame.
 
 #include "protocol/dialects/learning_ws.hpp"
 
