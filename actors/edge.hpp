@@ -184,9 +184,9 @@ struct edge_state {
     std::uint32_t round;
   };
   std::deque<awaited> answers;
-  bool answers_out = false;                                                 // the alarm
-  std::deque<std::pair<caf::actor_clock::time_point, std::uint64_t>> aging; // streams, oldest first
-  bool aging_out = false;                                                   // the alarm
+  bool answers_out = false;                                    // the alarm
+  std::map<std::uint64_t, caf::actor_clock::time_point> aging; // open pages, oldest first: when
+  bool aging_out = false;                                      // the alarm
 
   void serve(const visit_ptr& v);
   void submit(const visit_ptr& v);
@@ -252,7 +252,7 @@ struct edge_state {
   void hear(socket_message& m);
   void handle(watcher& w, socket_message& m);
   void question(watcher& w, learning_ws::question& q, http::chunk held);
-  void cancel(watcher& w, const learning_ws::cancel& c);
+  void cancel(watcher& w, const learning_ws::cancel& c, http::chunk held);
   void go_live(watcher& w);
   void caught_up(watcher& w, const session_answer& a);
   void tell(watcher& w, const event& e, socket_frames* shared = nullptr);

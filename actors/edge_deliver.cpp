@@ -27,7 +27,7 @@ void edge_state::open(watcher& w, const task_view* task, bool fresh) {
   if (!v.hello.empty())
     v.exchange->push(as_chunk(std::string{v.hello}));
   if (v.what == visit::kind::plan_stream) {
-    aging.emplace_back(self->clock().now() + options.stream_lifetime, w.id);
+    aging.emplace(w.id, self->clock().now() + options.stream_lifetime);
     if (!std::exchange(aging_out, true))
       self->delayed_send(self, caf::timespan{options.stream_lifetime}, age_streams{});
   }

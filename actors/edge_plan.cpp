@@ -63,16 +63,14 @@ void edge_state::plan_page(const visit_ptr& v) {
 
 void edge_state::age() {
   auto now = self->clock().now();
-  for (; !aging.empty() && aging.front().first <= now; aging.pop_front()) {
-    auto w = watchers.find(aging.front().second);
-    if (w == watchers.end())
-      continue;
-    w->second.out->push(as_chunk(plan_callback::connection_timeout()));
-    end(w->first, true);
+  while (!aging.empty() && aging.begin()->second <= now) {
+    auto& w = watchers.at(aging.begin()->first);
+    w.out->push(as_chunk(plan_callback::connection_timeout()));
+    end(w.id, true); // and so it is no longer in `aging`
   }
   aging_out = !aging.empty();
   if (aging_out)
-    self->delayed_send(self, caf::timespan{aging.front().first - now}, age_streams{});
+    self->delayed_send(self, caf::timespan{aging.begin()->second - now}, age_streams{});
 }
 
 // -- starts

@@ -36,7 +36,7 @@ void edge_state::handle(watcher& w, socket_message& m) {
   if (auto* q = std::get_if<learning_ws::question>(m.what.get()))
     question(w, *q, std::move(m.text));
   else
-    cancel(w, std::get<learning_ws::cancel>(*m.what));
+    cancel(w, std::get<learning_ws::cancel>(*m.what), std::move(m.text));
 }
 
 void edge_state::complain(watcher& w, const refusal& why, std::string_view request_id) {
@@ -104,7 +104,7 @@ void edge_state::question(watcher& w, learning_ws::question& q, http::chunk held
       [answered, held](caf::error&) { answered({errc::internal}, 0); });
 }
 
-void edge_state::cancel(watcher& w, const learning_ws::cancel& c) {
+void edge_state::cancel(watcher& w, const learning_ws::cancel& c, http::chunk held) {
   auto* t = w.socket->tasks.named(c.request_id);
   if (t == nullptr)
     return complain(w, {errc::task_not_found}, c.request_id);
@@ -116,13 +116,14 @@ void edge_state::cancel(watcher& w, const learning_ws::cancel& c) {
     if (auto i = watchers.find(id); i != watchers.end())
       complain(i->second, why, name);
   };
+  // `held`: as of a question, one at a time.
   parlor::ask(
       self, options.door(a->key), ask_timeout, session_ask_ptr{a},
-      [failed](const session_answer_ptr& x) {
+      [failed, held](const session_answer_ptr& x) {
         if (x->why.code != errc::none) // else its end is told as an event
           failed(x->why);
       },
-      [failed](caf::error&) { failed({errc::internal}); });
+      [failed, held](caf::error&) { failed({errc::internal}); });
 }
 
 } // namespace parlor

@@ -292,8 +292,10 @@ void edge_state::end(std::uint64_t id, bool close) {
   watchers.erase(i);
   options.counts->remove(w.key);
   stats_of_edges().watchers.fetch_sub(1, std::memory_order_relaxed);
-  if (w.what == visit::kind::plan_stream)
+  if (w.what == visit::kind::plan_stream) {
     stats_of_edges().plan_pages.fetch_sub(1, std::memory_order_relaxed);
+    aging.erase(id);
+  }
   if (auto s = by_session.find(w.key); s != by_session.end()) {
     auto& all = s->second.all;
     all.erase(std::lower_bound(all.begin(), all.end(), id,

@@ -110,7 +110,7 @@ struct session_state {
   void run(task_order_ptr order);
   void arm_checkpoint();
   /// Whom a turn will ask, and its places there, or why it cannot be taken. `ref` names a pipeline.
-  errc admit(task_kind kind, const std::string& ref, const std::string& model,
+  errc admit(task_kind kind, const std::string& ref, const std::string& model, bool in_any_case,
              admission& out) const;
   worker_actor spawn_worker(task_order_ptr order, errc& why); // null: why
   void answer(answer_effect&& a);

@@ -5,7 +5,7 @@
 namespace parlor {
 
 errc session_state::admit(task_kind kind, const std::string& ref, const std::string& model,
-                          admission& out) const {
+                          bool in_any_case, admission& out) const {
   if (kind == task_kind::external)
     return errc::none;
   std::vector<std::string> wanted{model};
@@ -27,7 +27,7 @@ errc session_state::admit(task_kind kind, const std::string& ref, const std::str
       if (out.models[i]->limit == entry->limit)
         ticket = out.tickets[i];
     if (!ticket)
-      ticket = entry->limit->admit();
+      ticket = entry->limit->admit(in_any_case);
     if (!ticket)
       return errc::saturated;
     out.models.push_back(std::move(entry));
@@ -40,7 +40,7 @@ void session_state::submit(const session_ask& ask,
                            caf::typed_response_promise<session_answer_ptr> promise) {
   auto turn = ask.turn;
   admission a;
-  auto why = admit(turn.kind, turn.ref, turn.settings.model, a);
+  auto why = admit(turn.kind, turn.ref, turn.settings.model, false, a);
   if (world->turn_memory && why == errc::none) {
     turn.memory = world->turn_memory->hold(bytes_of(turn));
     if (!turn.memory)
@@ -75,8 +75,8 @@ worker_actor session_state::spawn_worker(task_order_ptr order, errc& why) {
   if (auto i = admitted.find(running_id); i != admitted.end()) {
     a = std::move(i->second);
     admitted.erase(i);
-  } else { // a task found after a restart
-    why = admit(header.kind, header.ref, order->settings.model, a);
+  } else { // a task found after a restart: accepted long ago
+    why = admit(header.kind, header.ref, order->settings.model, true, a);
     if (why != errc::none)
       return {};
   }

@@ -80,23 +80,8 @@ void api::operator()(http::request&& request, http::exchange_ptr exchange) const
   if (!found.params.empty())
     c.id = found.params.front().second;
   c.exchange->label(static_cast<std::uint8_t>(found.id + 1));
-  // A service outside has no key: the token of its callback is as good, and bound to one task.
-  if (!open_to_all(found.id) && !(found.id == plan_update && options_.signer)) {
-    auto why = stranger(c);
-    if (found.id == learning && why == errc::none)
-      why = foreign_page(c);
-    if (why != errc::none) {
-      turned_away(why == errc::forbidden_host ? access_stats::host : access_stats::origin,
-                  c.request);
-      return refuse(c, {why});
-    }
-    if (!admit(c) && !(found.id == learning && offers_key(c))) {
-      turned_away(c.request.get("Authorization").empty() ? access_stats::no_key
-                                                         : access_stats::wrong_key,
-                  c.request);
-      return refuse(c, {errc::unauthorized});
-    }
-  }
+  if (auto why = barred(c, found.id); why != errc::none)
+    return refuse(c, {why});
   switch (found.id) {
   case chat:
   case chat_stream:
@@ -129,6 +114,44 @@ void api::operator()(http::request&& request, http::exchange_ptr exchange) const
 
 // -- who may
 // ------------------------------------------------------------------------------------------
+
+std::optional<http::response> api::without_body(const http::request& request) const {
+  context c{request, {}, language::en, {}, {}, {}};
+  c.lang = pick_language(c.request.get("Accept-Language"));
+  add_cors(c.request, c.headers);
+  auto found = router_.find(c.request.method, c.request.path);
+  auto why = found.error;
+  if (!found.allow.empty())
+    c.headers.push_back({"Allow", found.allow});
+  if (why == errc::none)
+    why = barred(c, found.id);
+  if (why == errc::none && found.id == plan_update && options_.signer)
+    if (auto session = query_value(c.request.query, "sessionId"); !session.empty())
+      if (!options_.signer->verify({{}, session}, query_value(c.request.query, "token")))
+        why = errc::bad_token;
+  if (why == errc::none)
+    return std::nullopt;
+  return refusal_answer({why}, c.request, c.lang, std::move(c.headers));
+}
+
+errc api::barred(context& c, int route) const {
+  // A service outside has no key: the token of its callback is as good, and bound to one task.
+  if (open_to_all(route) || (route == plan_update && options_.signer))
+    return errc::none;
+  auto why = stranger(c);
+  if (route == learning && why == errc::none)
+    why = foreign_page(c);
+  if (why != errc::none) {
+    turned_away(why == errc::forbidden_host ? access_stats::host : access_stats::origin, c.request);
+    return why;
+  }
+  if (admit(c) || (route == learning && offers_key(c)))
+    return errc::none;
+  turned_away(c.request.get("Authorization").empty() ? access_stats::no_key
+                                                     : access_stats::wrong_key,
+              c.request);
+  return errc::unauthorized;
+}
 
 bool api::is_key(std::string_view given) const { return same_key(given, options_.key); }
 

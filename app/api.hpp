@@ -10,6 +10,7 @@
 #include "protocol/pipeline.hpp"
 
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -41,9 +42,14 @@ public:
   /// The answer to what was refused before it was a request for operator(): in the shape, in the
   /// language and with the headers that its path would have answered with, as far as `seen` tells.
   http::response refused(errc code, const http::request& seen) const;
+  /// The answer to a request whose body need not be read: there is nobody to want it, or who sends
+  /// it may not.
+  std::optional<http::response> without_body(const http::request& request) const;
 
 private:
   struct context; // one request on its way
+  /// Why the client may not go there; operators are told.
+  errc barred(context& c, int route) const;
   bool admit(context& c) const;
   /// Where no key is asked for, any page in a browser on this machine could call, across origins or
   /// by a name of its own that it lets point here: such calls get the code they are refused with.

@@ -300,7 +300,8 @@ int serve(const settings& config) {
           [handler](http::request&& r, http::exchange_ptr e) {
             (*handler)(std::move(r), std::move(e));
           },
-          [handler](errc code, const http::request& seen) { return handler->refused(code, seen); });
+          [handler](errc code, const http::request& seen) { return handler->refused(code, seen); },
+          [handler](const http::request& r) { return handler->without_body(r); });
     };
     auto stop_actors = [&] {
       for (auto& e : edges)

@@ -45,6 +45,7 @@ private:
   void parse_body();
   void dispatch();
   void fail(errc code);
+  void end_with(response last);
   bool one_too_many() const;
 
   void respond(response r, std::uint64_t turn);

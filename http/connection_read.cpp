@@ -154,6 +154,12 @@ void connection::begin(std::size_t head_length) {
     return fail(errc::body_too_large);
   if (length && !server_->bodies.fits(*length)) // before it is sent in vain
     return fail(errc::saturated);
+  // Who may not come in shall not fill the room for bodies.
+  if (server_->guard && !p.is_done() && (!length || *length > small_body))
+    if (auto answer = server_->guard(r)) {
+      ++server_->stats.requests_total;
+      return end_with(std::move(*answer));
+    }
   auto waits = false;
   for (auto& f : r.headers) {
     if (f.value.empty() || !beast::iequals(f.name, "Expect"))
@@ -246,13 +252,18 @@ void connection::fail(errc code) {
   seen.remote = remote_;
   request_id_ = seen.id;
   head_only_ = seen.method == "HEAD";
-  keep_alive_ = false; // what follows on this connection cannot be trusted
+  end_with(server_->failure(code, seen));
+}
+
+/// The last answer of this connection: what follows cannot be trusted, or will not be read.
+void connection::end_with(response last) {
+  keep_alive_ = false;
   ignoring_ = true;
   in_.clear();
   incoming_.reset();
   phase_ = phase::handling;
   answered_ = false;
-  respond(server_->failure(code, seen), turn_);
+  respond(std::move(last), turn_);
 }
 
 } // namespace parlor::http

@@ -27,6 +27,7 @@ void connection::upgrade(const std::shared_ptr<websocket_stream>& to, std::uint6
     auto r = server_->failure(fault, handshake_ ? handshake_->asked : nameless);
     if (fault == errc::upgrade_required) {
       r.headers.push_back({"Upgrade", "websocket"});
+      r.headers.push_back({"Connection", "Upgrade"}); // RFC 9110 section 7.8
       r.headers.push_back({"Sec-WebSocket-Version", "13"});
     } else {
       keep_alive_ = false;

@@ -28,7 +28,7 @@ void sweep(const std::shared_ptr<server::shared>& s) {
   s->sweep_timer.expires_after(sweep_every);
   s->sweep_timer.async_wait([s](error_code e) {
     std::lock_guard lock{s->mutex};
-    if (e || s->stopped || s->open.empty()) {
+    if (e || s->open.empty()) {
       s->sweeping = false;
       return;
     }
@@ -144,9 +144,9 @@ server::shared::shared_options(const websocket_options& o) {
 }
 
 server::server(boost::asio::io_context& io, server_options options, handler handle,
-               failure_body failure)
-    : state_{std::make_shared<shared>(io, std::move(options), std::move(handle),
-                                      std::move(failure))} {}
+               failure_body failure, body_guard guard)
+    : state_{std::make_shared<shared>(io, std::move(options), std::move(handle), std::move(failure),
+                                      std::move(guard))} {}
 
 server::~server() { stop_accepting(); }
 

@@ -15,6 +15,7 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -65,9 +66,14 @@ using handler = std::function<void(request&&, exchange_ptr)>;
 /// not to be trusted with more than the looks of the answer.
 using failure_body = std::function<response(errc, const request&)>;
 
+/// The answer to a request whose body nobody will want, when its header section has come: the rest
+/// is not read. Nothing: the body may come. It is asked before a body of more than 16 KiB.
+using body_guard = std::function<std::optional<response>(const request&)>;
+
 class server {
 public:
-  server(boost::asio::io_context& io, server_options options, handler handle, failure_body failure);
+  server(boost::asio::io_context& io, server_options options, handler handle, failure_body failure,
+         body_guard guard = {});
   ~server();
   server(const server&) = delete;
   server& operator=(const server&) = delete;

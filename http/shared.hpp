@@ -71,10 +71,11 @@ protected:
 };
 
 struct server::shared {
-  shared(boost::asio::io_context& context, server_options o, handler h, failure_body f)
+  shared(boost::asio::io_context& context, server_options o, handler h, failure_body f,
+         body_guard g)
       : io{context}, options{std::move(o)}, handle{std::move(h)}, failure{std::move(f)},
-        acceptor{boost::asio::make_strand(context)}, pause{acceptor.get_executor()},
-        sweep_timer{acceptor.get_executor()} {}
+        guard{std::move(g)}, acceptor{boost::asio::make_strand(context)},
+        pause{acceptor.get_executor()}, sweep_timer{acceptor.get_executor()} {}
   /// One copy of a text that every stream has; none if it is empty. Any thread.
   chunk shared_text(std::string text);
   /// One copy of options that many WebSockets have. Any thread.
@@ -86,6 +87,7 @@ struct server::shared {
   server_options options;
   handler handle;
   failure_body failure;
+  body_guard guard; // may be null
   server_stats stats;
   /// Of bodies and messages, from their first byte until somebody has made something of them.
   byte_room bodies{options.body_memory, stats.body_bytes, small_body};

@@ -112,10 +112,10 @@ public:
   limiter_impl(std::size_t concurrent, std::size_t waiting)
       : state_{std::make_shared<shared_state>(concurrent, waiting)} {}
 
-  std::shared_ptr<ticket> admit() override {
+  std::shared_ptr<ticket> admit(bool in_any_case) override {
     {
       std::lock_guard lock{state_->mutex};
-      if (state_->admitted >= state_->most)
+      if (!in_any_case && state_->admitted >= state_->most)
         return nullptr;
       ++state_->admitted;
     }

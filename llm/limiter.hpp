@@ -22,8 +22,9 @@ public:
     virtual void release() = 0;
   };
   virtual ~limiter() = default;
-  /// Null when `concurrent + waiting` tickets are out: the caller answers 429.
-  virtual std::shared_ptr<ticket> admit() = 0;
+  /// Null when `concurrent + waiting` tickets are out: the caller answers 429. `in_any_case`: for
+  /// what has been accepted already, by a process that is no more; it counts, and is never refused.
+  virtual std::shared_ptr<ticket> admit(bool in_any_case = false) = 0;
   virtual std::size_t in_flight() const = 0;
   virtual std::size_t waiting() const = 0;
 };

@@ -39,13 +39,14 @@ std::optional<std::int64_t> count_member(const bj::object& o, std::string_view k
   auto* v = member(o, key);
   if (!v || !v->is_number())
     return {};
-  if (v->is_double()) // some services write 12.0
-    return v->get_double() >= 0 && v->get_double() < 1e15
+  constexpr std::int64_t most = 1'000'000'000'000'000; // sums of many do not overflow
+  if (v->is_double())                                  // some services write 12.0
+    return v->get_double() >= 0 && v->get_double() < static_cast<double>(most)
                ? std::optional{static_cast<std::int64_t>(v->get_double())}
                : std::nullopt;
   bj::error_code ec;
   auto n = v->to_number<std::int64_t>(ec);
-  return ec || n < 0 ? std::nullopt : std::optional{n};
+  return ec || n < 0 || n >= most ? std::nullopt : std::optional{n};
 }
 
 std::optional<usage> usage_of(const bj::object& chunk) {

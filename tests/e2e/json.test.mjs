@@ -115,7 +115,8 @@ test('J4 all else comes back as it was said, whichever way one asks', async () =
     const { task_id, content } = stream.events.at(-1).data;
     assert.equal(content, heard);
     const replay = blocks(await (await fetch(`${parlor.url}/api/tasks/${task_id}/events`)).text());
-    assert.deepEqual(replay, stream.events);
+    if (text.length < 1000) assert.deepEqual(replay, stream.events);
+    else assert.equal(textOf(replay), heard); // pieces may be merged for who is behind
     assert.equal((await (await fetch(`${parlor.url}/api/generate-async/${task_id}`)).json()).result.content, heard);
     assert.equal((await (await parlor.post('/api/chat', { message: said })).json()).response, heard);
     const { messages } = await (await fetch(`${parlor.url}/api/sessions/${id}/messages`)).json();

@@ -13,10 +13,10 @@ before(async () => {
 after(() => parlor.remove());
 
 /** Sends raw bytes; the one answer that comes. */
-function raw(bytes) {
+function raw(bytes, port = parlor.port) {
   return new Promise((resolve, reject) => {
     let text = '';
-    const s = connect(parlor.port, '127.0.0.1', () => s.write(bytes));
+    const s = connect(port, '127.0.0.1', () => s.write(bytes));
     s.setTimeout(20000, () => s.destroy(new Error('no end')));
     s.on('error', reject).on('data', (d) => (text += d)).on('close', () => {
       const [head, body] = text.split('\r\n\r\n');
@@ -75,7 +75,7 @@ for (const [name, [status, code, request]] of Object.entries(ways)) {
     assert.match(ours.headers['access-control-expose-headers'], /X-Request-Id/);
     for (const origin of ['https://evil.example', `${app}.evil.example`, 'null']) {
       const r = await raw(request('/api/generate-async', `Origin: ${origin}`));
-      assert.equal(r.status, status);
+      assert.equal(r.status, name.startsWith('chunks') ? 403 : status); // what may not come in is not read so far
       assert.equal(r.headers['access-control-allow-origin'], undefined, origin);
       assert.equal(r.headers.vary, 'Origin');
     }
@@ -98,4 +98,28 @@ test('H17 a stream is never compressed, nor may anybody on the way change or hol
   assert.match(r.headers.get('cache-control'), /no-transform/);
   assert.equal(r.headers.get('x-accel-buffering'), 'no');
   assert.match(await r.text(), /"type":"done"/);
+});
+
+test('H12 who may not come in is told so before a body that would take room', async () => {
+  const own = await startParlor({ PARLOR_SERVER_KEY: 'sesame-sesame-16', EXTERNAL_API_URL: 'http://127.0.0.1:9/' });
+  const to = (text) => raw(text, own.port); // nothing of a body is sent
+  const key = 'Authorization: Bearer sesame-sesame-16';
+  try {
+    for (const size of [large, 'Transfer-Encoding: chunked', `${large}\r\nExpect: 100-continue`]) {
+      const none = await to(head('/api/chat', size) + end);
+      assert.deepEqual([none.status, none.json.code, none.headers['www-authenticate']], [401, 'unauthorized', 'Bearer']);
+      assert.equal(none.headers.connection, 'close');
+      assert.equal((await to(head('/api/chat', size, 'Authorization: Bearer other') + end)).status, 401);
+      assert.equal((await to(head('/nowhere', size, key) + end)).status, 404);
+      const other = await to(head('/api/generate-async/x', size, key) + end);
+      assert.deepEqual([other.status, other.json.success, other.headers.allow], [405, false, 'GET, HEAD, DELETE']);
+      const forged = await to(head('/api/plan/update?sessionId=a&token=b', size) + end);
+      assert.deepEqual([forged.status, forged.json.error.code], [403, 'bad_token']);
+    }
+    const body = JSON.stringify({ message: 'Hello', system_prompt: 'x'.repeat(50_000) });
+    const r = await own.post('/api/chat', body, { Authorization: 'Bearer sesame-sesame-16' });
+    assert.equal(r.status, 200);
+  } finally {
+    await own.remove();
+  }
 });

@@ -176,6 +176,20 @@ TEST_CASE("S8 keepalives fill silence only, and never stand inside a piece") {
   CHECK(rest == "data: c\n\n");
 }
 
+TEST_CASE("S8 silence is filled while the server stops, too") {
+  auto o = patient();
+  o.keepalive_every = 600ms;
+  served s{o};
+  signals told;
+  raw_client c{s.port()};
+  c.send(get("/"));
+  auto v = stream(s, told, ": k\n");
+  s.server().stop_accepting();
+  CHECK(c.until_true([&] { return dechunk(c.text()).body.size() >= 12; }, 10s)); // and goes on
+  v.exchange->close();
+  CHECK(c.until_terminator());
+}
+
 TEST_CASE("no keepalive is written between the parts of a stream that is stuck") {
   auto o = patient();
   o.keepalive_every = 300ms;

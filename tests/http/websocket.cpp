@@ -85,6 +85,7 @@ TEST_CASE("W6 what is no handshake is refused, and the connection lives") {
     if (c.status != 426)
       continue;
     CHECK(peer.text().find("Sec-WebSocket-Version: 13\r\n") != std::string::npos);
+    CHECK(peer.text().find("Connection: Upgrade\r\n") != std::string::npos);
     CHECK(peer.text().find("upgrade_required") != std::string::npos);
     peer.send(get("/again"));
     CHECK(s.next().request.path == "/again");

@@ -13,6 +13,11 @@ TEST_CASE("a limiter grants in order of asking and refuses beyond its bounds") {
   auto c = l->admit();
   REQUIRE((a && b && c));
   CHECK_FALSE(l->admit());
+  {
+    auto before = l->admit(true); // of a process that is no more
+    REQUIRE(before);
+    CHECK(l->waiting() == 4);
+  }
   std::vector<int> order;
   a->acquire([&] { order.push_back(1); });
   b->acquire([&] { order.push_back(2); });

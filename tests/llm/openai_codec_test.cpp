@@ -174,6 +174,7 @@ TEST_CASE("U5 what services add, leave out or repeat") {
         R"({"usage":[]})",
         R"({"usage":{"prompt_tokens":"x"}})",
         R"({"usage":{"prompt_tokens":-1,"completion_tokens":1e400}})",
+        R"({"usage":{"prompt_tokens":9223372036854775807,"completion_tokens":1000000000000000}})",
         R"({"error":null})",
         R"({"model":null})",
         "",
