@@ -167,6 +167,22 @@ TEST_CASE("a question that a crash takes along is answered with an error") {
   CHECK(s->times("keepalive").empty());
 }
 
+TEST_CASE("a cancel that waits for the disk holds back what its client says next") {
+  socket_house h;
+  h.begin();
+  auto s = h.connect();
+  h.ask_on(s, "a", "r1");
+  h.hold_keeper = true;
+  auto text = std::make_shared<const std::string>(R"({"type":"cancel","request_id":"r1"})");
+  std::weak_ptr<const std::string> held = text;
+  s->sink(std::move(text));
+  h.time.settle();
+  CHECK_FALSE(held.expired()); // until then its connection reads no other message
+  h.release_keeper();
+  CHECK(held.expired());
+  CHECK(s->words() == strings{"error[r1] cancelled"});
+}
+
 TEST_CASE("S11 a socket that asks while its session goes is told how it went") {
   socket_house h;
   h.begin();

@@ -156,6 +156,24 @@ TEST_CASE("on_busy=reject: refused at once, and its place at the model is free a
   REQUIRE(h.sessions() == 0);
 }
 
+TEST_CASE("what was accepted before a restart is run, however many have come meanwhile") {
+  house h;
+  h.served->limit = h.limit = llm::make_limiter(1, 0);
+  h.open();
+  REQUIRE(h.yes(h.submit("a")));
+  h.say("a", "half");
+  h.restart();
+  h.room.id = "other"; // is quicker than the archive
+  REQUIRE(h.yes(h.submit("b")));
+  h.room.id = "room";
+  h.ask(h.asking(session_ask::kind::wake));
+  REQUIRE(h.code(h.submit("c")) == errc::saturated);
+  h.finish("b");
+  h.finish("a");
+  CHECK(h.disk.data.tasks.at("a").view.status == task_status::completed);
+  CHECK(h.limit->in_flight() + h.limit->waiting() == 0);
+}
+
 TEST_CASE("on_busy=interrupt: what runs is stopped, its call is closed, and the new turn is next") {
   house h;
   h.open();

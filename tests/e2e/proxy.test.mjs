@@ -9,6 +9,7 @@ import { after, before, test } from 'node:test';
 import { EventSource } from 'eventsource';
 import { blocks, freePort, startParlor } from './server.mjs';
 import { metric, openStream, textOf, until } from './streams.mjs';
+import { best } from './upstream.mjs';
 
 /** An nginx with these lines in its `http` section; resolves when it answers. */
 async function startNginx(lines) {
@@ -66,6 +67,19 @@ const start = async (nginx, more = {}) => {
 };
 const cancel = (nginx, task) => fetch(`${nginx.url}/api/generate-async/${task}`, { method: 'DELETE' });
 const status = async (task) => (await (await fetch(`${parlor.url}/api/generate-async/${task}`)).json()).status;
+
+test('H17 through stock settings the first piece is there within 200 ms', async () => {
+  const took = await best(200, async () => {
+    const from = performance.now();
+    const s = await openStream(`${stock.url}/api/chat/stream`, { method: 'POST', body: { message: 'count to 9', rehearsal: 'stall:1' } });
+    await s.has('chunk');
+    const ms = performance.now() - from;
+    s.leave();
+    await cancel(stock, s.events[0].data.task_id);
+    return ms;
+  });
+  assert.ok(took < 200, took);
+});
 
 for (const [name, nginx] of [['stock settings', () => stock], ['connections that are kept', () => kept]]) {
   test(`${name}: pieces arrive as they are said, and so does the end`, async () => {

@@ -4,6 +4,7 @@ import { createServer } from 'node:net';
 import { after, before, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { blocks, startParlor } from './server.mjs';
+import { metric } from './streams.mjs';
 import { direct, scriptedModels } from './upstream.mjs';
 
 const words = Array.from({ length: 40 }, (_, i) => `word${i} `);
@@ -67,6 +68,9 @@ const cases = {
   '529': (s) => s.write('HTTP/1.1 529 Overloaded\r\nContent-Length: 0\r\n\r\n'),
   '408': (s) => s.write('HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n'),
   '307': (s) => s.write('HTTP/1.1 307 Temporary Redirect\r\nLocation: /whole/v1/chat/completions\r\nContent-Length: 0\r\n\r\n'),
+  'elsewhere': (s) => s.write(`HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:${stranger.address().port}/v1/chat/completions\r\nContent-Length: 0\r\n\r\n`),
+  // U5
+  'twice': (s) => s.write(sized(pieces + event({ choices: [{ index: 1, delta: { content: 'nobody asked' } }] }) + finish() + done + piece('too late'))),
   '429-past': (s, n) => s.write(n % 2 ? sized(sound) : 'HTTP/1.1 429 Too Many\r\nRetry-After: -1\r\nContent-Length: 0\r\n\r\n'),
   '429-date': (s, n) => s.write(n % 2 ? sized(sound)
     : `HTTP/1.1 429 Too Many\r\nRetry-After: ${new Date(Date.now() + 2000).toUTCString()}\r\nContent-Length: 0\r\n\r\n`),
@@ -78,8 +82,11 @@ const cases = {
 };
 
 const asked = new Map(); // requests of a case
-let service, parlor;
+let service, stranger, parlor;
+let visits = 0; // of the stranger, whom a redirect names
 before(async () => {
+  stranger = createServer((socket) => (++visits, socket.destroy()));
+  await new Promise((r) => stranger.listen(0, '127.0.0.1', r));
   service = createServer((socket) => {
     let bytes = '';
     let ofSocket = 0;
@@ -106,6 +113,7 @@ before(async () => {
 after(async () => {
   await parlor?.remove();
   service.close();
+  stranger.close();
 });
 
 let next = 0;
@@ -181,6 +189,15 @@ test('U8 what is no answer is named, and bounded', async () => {
   const whole = asked.get('whole');
   await fails('307', 'upstream_protocol', 1, '');
   assert.equal(asked.get('whole'), whole);
+  await fails('elsewhere', 'upstream_protocol', 1, '');
+  assert.equal(visits, 0);
+});
+
+test('U5 what was not asked for is counted', async () => {
+  const ignored = () => metric(parlor, 'parlor_upstream_ignored_total{provider="of twice",model="twice"}');
+  const before = await ignored();
+  await succeeds('twice');
+  assert.ok((await ignored()) > before);
 });
 
 test('U8 an answer without end is cut', async () => {
