@@ -308,6 +308,8 @@ void edge_state::end(std::uint64_t id, bool close) {
   if (w.listening)
     unwatch(w.key, w.listening);
   leave(w);
+  if (w.request && w.request->inside)
+    w.request->inside->give_way(); // should its session still not have answered
   if (close && w.open)
     w.out->close();
 }

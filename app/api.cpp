@@ -232,7 +232,12 @@ void api::send(context& c, visit v) const {
   v.headers = c.headers;
   auto& by = v.turn.session.id.empty() ? (v.key.id.empty() ? v.task : v.key.id) : v.turn.session.id;
   auto edge = options_.edge_for(by);
-  caf::anon_send(edge, visit_ptr{std::make_shared<visit>(std::move(v))});
+  auto whole = std::make_shared<const visit>(std::move(v));
+  auto go = [edge, whole] { caf::anon_send(edge, visit_ptr{whole}); };
+  if (whole->inside)
+    options_.gate->begin(whole->inside, go);
+  else
+    go();
 }
 
 // -- routes

@@ -2,7 +2,7 @@
 # Scenarios 1 to 4, 9, and the overload of 12: requests to the model through the contestants, by load.cpp. Sourced by run.
 
 # What a scenario asks for: warm-up and window in seconds, and options. $s is the length of the window.
-stream_arguments() { # scenario
+stream_arguments() { # scenario, of overload: requests a second
   local tokens
   case $1 in
     first-1 | first-1-stored) echo 0.3 "$s" --open 100 --model bench-4-0-0 ;;
@@ -18,9 +18,10 @@ stream_arguments() { # scenario
     burst | burst-stored) echo 0.3 "$s" --closed 16 --model bench-64-0-0 ;;
     one-write) echo 0.3 "$s" --closed 16 --model bench-64-0-0-64 ;;
     burst-kept) echo 0.3 "$s" --closed 16 --keep --model bench-64-0-0 ;;
+    overload-closed) echo 3 3 --closed 64 --keep --whole --model bench-4-0-0-4 ;;
     tasks | tasks-stored) echo 0.3 "$s" --closed 64 --keep --whole --model bench-4-0-0-4 ;;
     accepts) echo 0.5 "$s" --open 500 --keep --whole --model bench-4-0-0-4 ;;
-    overload) echo 3 3 --open "$((2 * peak))" --keep --whole --patience 2 --model bench-4-0-0-4 ;;
+    overload) echo 3 3 --open "$2" --keep --whole --patience 2 --model bench-4-0-0-4 ;;
     *) echo "run: unknown scenario $1" >&2; return 1 ;;
   esac
 }
@@ -57,8 +58,21 @@ measured() { # file for the results, contestant, label, as load
   load "$@" >>"$out" || { echo "run: $2 failed the check of its content:" >&2; tail -n 1 "$out" >&2; exit 1; }
 }
 
+# The peak is that of requests that come at random, as too many do; how many that may be is found by clients who
+# wait for each other's answers.
+measure_overload() { # file for the results, round
+  local out=$1 round=$2 most share
+  # shellcheck disable=SC2046
+  measured "$out" disk "overload closed $round" $(stream_arguments overload-closed)
+  most=$(tail -n 1 "$out" | jq '.streams_per_s | floor')
+  for share in 80 90 100 200; do
+    # shellcheck disable=SC2046
+    measured "$out" disk "overload at$share $round" $(stream_arguments overload $((most * share / 100)))
+  done
+}
+
 measure_streams() { # file for the results, repeats, scenarios
-  local out=$1 repeats=$2 scenario who round peak=0 all=' '
+  local out=$1 repeats=$2 scenario who round all=' '
   shift 2
   for scenario in "$@"; do
     for who in $(stream_contestants "$scenario"); do
@@ -75,10 +89,9 @@ measure_streams() { # file for the results, repeats, scenarios
   done
   for scenario in "$@"; do
     for round in $(seq "$repeats"); do
-      if [ "$scenario" = overload ]; then # what it can do at most, in the same minute
-        # shellcheck disable=SC2046
-        measured "$out" disk "overload peak $round" $(stream_arguments tasks)
-        peak=$(tail -n 1 "$out" | jq '.streams_per_s | floor')
+      if [ "$scenario" = overload ]; then
+        measure_overload "$out" "$round"
+        continue
       fi
       # A-B-A-B, the floor in the same seconds.
       for who in $(stream_contestants "$scenario"); do

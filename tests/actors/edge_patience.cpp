@@ -84,3 +84,31 @@ TEST_CASE(
   CHECK((early->told("hi") && late->told("hi")));
   f.finish("a");
 }
+
+TEST_CASE("who has gone or been given up is not in the way of the turns behind") {
+  front f;
+  auto gate = f.edging.gate = std::make_shared<turn_gate>(0ms);
+  f.begin();
+  f.hold_keeper = true;
+  std::vector<turn_gate::ticket_ptr> others;
+  std::int64_t begun = 0;
+  auto begin = [&] {
+    auto ticket = gate->enter(turn_gate::clock::now());
+    gate->begin(ticket, [&] { ++begun; });
+    return ticket;
+  };
+  auto come = [&](const std::string& task) {
+    auto v = f.taking(kind::chat, task);
+    v.inside = begin();
+    return f.serve(std::move(v));
+  };
+  auto leaves = come("a");
+  come("b");
+  for (auto i = turn_gate::abreast; i > 0; --i)
+    others.push_back(begin());
+  REQUIRE(begun == turn_gate::abreast);
+  f.signal(leaves, http::signal::gone);
+  CHECK(begun == turn_gate::abreast + 1);
+  f.time.advance(60s); // the other one is told that there is no answer
+  CHECK(begun == turn_gate::abreast + 2);
+}

@@ -162,3 +162,70 @@ TEST_CASE("a gate without a limit is never shut") {
   ticket.reset();
   CHECK(last.expired());
 }
+
+namespace {
+
+/// Turns that have come in, and which of them are under way.
+struct begun {
+  explicit begun(int n) {
+    for (int i = 0; i < n; ++i) {
+      tickets.push_back(gate->enter(now));
+      gate->begin(tickets.back(), [this, i] { order.push_back(i); });
+    }
+  }
+  std::shared_ptr<turn_gate> gate = std::make_shared<turn_gate>(0ms);
+  turn_gate::clock::time_point now{1h};
+  std::vector<turn_gate::ticket_ptr> tickets;
+  std::vector<int> order;
+};
+
+constexpr int abreast = turn_gate::abreast;
+
+} // namespace
+
+TEST_CASE("so many turns are under way at once; the others begin in their order as there is room") {
+  begun b{abreast + 5};
+  CHECK(b.order.size() == abreast);
+  b.tickets[7]->accepted(b.now);
+  CHECK(b.order.back() == abreast);
+  b.tickets[8].reset(); // refused by its session, or lost
+  CHECK(b.order.back() == abreast + 1);
+  b.tickets[9]->give_way(); // nobody waits for it any longer
+  CHECK(b.order.back() == abreast + 2);
+  CHECK(b.order.size() == abreast + 3);
+  b.tickets[9]->accepted(b.now); // made room once
+  b.tickets[7].reset();
+  CHECK(b.order.size() == abreast + 3);
+}
+
+TEST_CASE("a turn that has given way is inside until it is accepted") {
+  auto gate = std::make_shared<turn_gate>(1ms);
+  turn_gate::clock::time_point now{1h};
+  std::vector<turn_gate::ticket_ptr> all;
+  for (auto i = turn_gate::few; i > 0; --i) {
+    all.push_back(gate->enter(now));
+    gate->begin(all.back(), [] {});
+    all.back()->give_way();
+  }
+  CHECK(gate->enter(now + 1h) == nullptr); // none has been accepted in an hour
+  all.pop_back();
+  CHECK(gate->enter(now + 1h) != nullptr);
+}
+
+TEST_CASE(
+    "a hundred thousand turns that nobody takes end one after the other, not one within another") {
+  auto gate = std::make_shared<turn_gate>(0ms);
+  turn_gate::clock::time_point now{1h};
+  int ended = 0;
+  {
+    std::vector<turn_gate::ticket_ptr> under_way;
+    for (int i = 0; i < abreast; ++i) {
+      under_way.push_back(gate->enter(now));
+      gate->begin(under_way.back(), [] {});
+    }
+    for (int i = 0; i < 100'000; ++i)
+      gate->begin(gate->enter(now), [&] { ++ended; }); // its ticket is held by nobody else
+    CHECK(ended == 0);
+  }
+  CHECK(ended == 100'000);
+}
