@@ -146,7 +146,9 @@ private:
     ++under_way_;
     who.under_way_ = true;
   }
-  void make_room(ticket& who, std::unique_lock<std::mutex>& lock) {
+  /// What cannot even be sent for want of memory would leave the others waiting for good: it ends
+  /// the program instead.
+  void make_room(ticket& who, std::unique_lock<std::mutex>& lock) noexcept {
     if (!std::exchange(who.under_way_, false))
       return;
     --under_way_;

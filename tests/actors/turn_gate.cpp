@@ -2,7 +2,11 @@
 
 #include "support/catch.hpp"
 
+#include <atomic>
 #include <deque>
+#include <mutex>
+#include <thread>
+#include <vector>
 
 using namespace parlor;
 using namespace std::chrono_literals;
@@ -228,4 +232,54 @@ TEST_CASE(
     CHECK(ended == 0);
   }
   CHECK(ended == 100'000);
+}
+
+TEST_CASE("turns that come and go on many threads all begin, and never too many at once") {
+  constexpr int each = 10'000;
+  auto gate = std::make_shared<turn_gate>(0ms);
+  std::mutex mutex;
+  std::vector<turn_gate::ticket_ptr> under_way;
+  std::size_t most = 0;
+  std::atomic<int> ended{0};
+  auto come = [&] {
+    for (int i = 0; i < each; ++i) {
+      auto ticket = gate->enter(turn_gate::clock::now());
+      gate->begin(ticket, [&, ticket] {
+        std::lock_guard lock{mutex};
+        under_way.push_back(ticket);
+        most = std::max(most, under_way.size());
+      });
+    }
+  };
+  auto end = [&](int how) {
+    while (ended < 2 * each) {
+      turn_gate::ticket_ptr one;
+      {
+        std::lock_guard lock{mutex};
+        if (!under_way.empty()) {
+          one = std::move(under_way.back());
+          under_way.pop_back();
+        }
+      }
+      if (!one) {
+        std::this_thread::yield();
+        continue;
+      }
+      if (++how % 3 == 0)
+        one->accepted(turn_gate::clock::now());
+      else if (how % 3 == 1)
+        one->give_way();
+      one.reset(); // or lost
+      ++ended;
+    }
+  };
+  std::vector<std::thread> all;
+  for (int i = 0; i < 2; ++i) {
+    all.emplace_back(come);
+    all.emplace_back(end, i);
+  }
+  for (auto& t : all)
+    t.join();
+  CHECK(most <= turn_gate::abreast);
+  CHECK(ended == 2 * each);
 }
