@@ -40,7 +40,7 @@ const skip = names.why ?? false;
 async function startHole() {
   const script = `const s = require('node:net').createServer().listen({ port: 0, host: '0.0.0.0', backlog: 1 }, () => {
     console.log(s.address().port);
-    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0); // for ever
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 600_000); // longer than anybody waits
   });`;
   const process_ = spawn(process.execPath, ['-e', script], { stdio: ['ignore', 'pipe', 'inherit'] });
   const port = Number(await new Promise((r) => createInterface(process_.stdout).once('line', r)));
