@@ -49,7 +49,10 @@ void connection::late() {
     set_deadline(server_->options.write_timeout);
     return fail(errc::request_timeout);
   }
-  if (waiting_write_) {
+  if (waiting_write_ && answered_) {
+    auto again = progress_.look(socket_.native_handle(), server_->options.write_timeout);
+    if (again != again.zero())
+      return set_deadline(again);
     ++server_->stats.stalled_total;
     notice(log_level::warn, "stalled_reader_cut",
            {{"remote", remote_}, {"request_id", request_id_}});

@@ -12,6 +12,7 @@
 #include "http/handshake.hpp"
 #include "http/pushed_bytes.hpp"
 #include "http/shared.hpp"
+#include "http/write_progress.hpp"
 
 namespace parlor::http {
 
@@ -81,8 +82,8 @@ private:
   bool head_only_ = false;
   bool answered_ = false; // it has a head
   bool chunked_ = false;
-  bool ending_ = false; // nothing will be added to what is to be written
-  bool waiting_write_ = false;
+  bool ending_ = false;        // nothing will be added to what is to be written
+  bool waiting_write_ = false; // if answered_, progress_ has begun
   bool reading_ = false;
   bool ignoring_ = false; // what the peer sends
   bool closed_ = false;
@@ -95,6 +96,7 @@ private:
   std::function<void(signal)> watcher_;
   byte_room::part body_room_{server_->bodies}; // of the body that comes or is not answered yet
   request_timer timer_;
+  write_progress progress_;
 
   // -- any thread --
   std::mutex mutex_;

@@ -137,8 +137,8 @@ bool connection::write() {
     return true;
   if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
     waiting_write_ = true;
-    if (deadline_ == 0)
-      set_deadline(server_->options.write_timeout);
+    if (answered_) // else what is waited for is the request's
+      set_deadline(progress_.begin(socket_.native_handle(), server_->options.write_timeout));
     socket_.async_wait(tcp::socket::wait_write, [me = shared_from_this()](error_code failed) {
       me->waiting_write_ = false;
       if (failed)

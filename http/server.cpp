@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <climits>
 
 namespace parlor::http {
 
@@ -40,7 +41,7 @@ void sweep(const std::shared_ptr<server::shared>& s) {
 }
 
 /// What an accepted socket inherits: it needs no call of its own for any of these.
-void prepare(int listening) {
+void prepare(int listening, std::chrono::milliseconds write_timeout) {
   auto set = [listening](int level, int name, auto value) {
     setsockopt(listening, level, name, &value, sizeof value);
   };
@@ -50,7 +51,10 @@ void prepare(int listening) {
   set(IPPROTO_TCP, TCP_KEEPIDLE, 10);
   set(IPPROTO_TCP, TCP_KEEPINTVL, 5);
   set(IPPROTO_TCP, TCP_KEEPCNT, 3);
-  set(IPPROTO_TCP, TCP_USER_TIMEOUT, 30'000U);
+  // The kernel counts a window that stays shut, too, so its patience is not to end before ours.
+  auto patience = std::max<std::int64_t>(30'000, write_timeout.count() + 2'000);
+  set(IPPROTO_TCP, TCP_USER_TIMEOUT,
+      static_cast<unsigned>(std::min<std::int64_t>(patience, INT_MAX)));
 }
 
 void accepted(const std::shared_ptr<server::shared>& s, connection_socket socket) {
@@ -159,7 +163,7 @@ void server::start() {
   a.set_option(tcp::acceptor::reuse_address{true}, e);
   a.bind(at, e);
   if (!e) {
-    prepare(a.native_handle());
+    prepare(a.native_handle(), o.write_timeout);
     a.listen(4096, e);
   }
   if (!e)

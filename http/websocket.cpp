@@ -179,10 +179,14 @@ void websocket_stream::look() {
   }
   if (waiting_write_) {
     if (now >= write_due_) {
-      ++server_->stats.stalled_total;
-      notice(log_level::warn, "stalled_reader_cut",
-             {{"remote", remote_}, {"request_id", request_id_}});
-      return abort();
+      auto again = progress_.look(socket_.native_handle(), server_->options.write_timeout);
+      if (again == again.zero()) {
+        ++server_->stats.stalled_total;
+        notice(log_level::warn, "stalled_reader_cut",
+               {{"remote", remote_}, {"request_id", request_id_}});
+        return abort();
+      }
+      write_due_ = now + again;
     }
     soon(write_due_);
   }
@@ -195,6 +199,8 @@ void websocket_stream::look() {
     }
     soon(in_->due);
   }
+  if (waiting_write_)
+    return; // it cannot answer what it has not been asked yet
   if (now >= heard_ + options_->ping_every + options_->pong_timeout)
     return abort(); // nobody is there
   if (now < heard_ + options_->ping_every)

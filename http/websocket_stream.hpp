@@ -13,6 +13,7 @@
 #include "http/pushed_bytes.hpp"
 #include "http/shared.hpp"
 #include "http/websocket.hpp"
+#include "http/write_progress.hpp"
 
 namespace parlor::http {
 
@@ -92,14 +93,15 @@ private:
   std::unique_ptr<frame_writer> out_;                       // null: all has gone
   std::unique_ptr<std::pair<close_code, std::string>> end_; // asked for, after what is pushed
   clock::time_point heard_, pinged_, write_due_, close_due_, pings_since_;
+  write_progress progress_;
   std::uint32_t pings_ = 0;
   phase phase_ = phase::waiting;
   std::uint8_t window_bits_ = 0; // of deflate_terms; 0: not agreed on
   bool reading_ = false;
-  bool held_ = false;   // whoever got the last message still has it
-  bool paused_ = false; // it did not read when it could have
-  bool waiting_write_ = false;
-  bool answered_ = false; // nothing is to be waited for after our closing frame
+  bool held_ = false;          // whoever got the last message still has it
+  bool paused_ = false;        // it did not read when it could have
+  bool waiting_write_ = false; // progress_ has begun
+  bool answered_ = false;      // nothing is to be waited for after our closing frame
   bool counted_ = false;
 
   // -- any thread --

@@ -58,7 +58,8 @@ bool websocket_stream::write() {
     return true;
   if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
     waiting_write_ = true;
-    write_due_ = clock::now() + server_->options.write_timeout;
+    write_due_ =
+        clock::now() + progress_.begin(socket_.native_handle(), server_->options.write_timeout);
     soon(write_due_);
     socket_.async_wait(tcp::socket::wait_write, [me = shared_from_this()](error_code failed) {
       me->waiting_write_ = false;

@@ -5,7 +5,7 @@ import { mkdtempSync, readdirSync, readlinkSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { bin, startParlor } from './server.mjs';
+import { bin, blocks, startParlor } from './server.mjs';
 import { assertInOrder, memoryOf, metric, openStream, textOf, until } from './streams.mjs';
 import { direct, scriptedModels, talkative } from './upstream.mjs';
 
@@ -33,7 +33,7 @@ test('S4 who stops in the middle holds up nobody, costs little, and gets the res
     const once = await (await parlor.post('/api/chat', { message: `write ${words} words` })).json();
     const memory = memoryOf(parlor); // with what one such turn needs
     const turn = await held(parlor, 'slow', { message: `write ${words} words` });
-    const slow = await Promise.all(Array.from({ length: 8 }, () => openStream(turn.url, { stopAt: 50 })));
+    const slow = await Promise.all(Array.from({ length: 100 }, () => openStream(turn.url, { stopAt: 50 })));
     await turn.go();
     assert.equal(await turn.speaker.over, 'end');
     assert.equal(turn.speaker.events.at(-1).data.content, once.response);
@@ -42,6 +42,7 @@ test('S4 who stops in the middle holds up nobody, costs little, and gets the res
     assert.ok(slow.every((s) => s.types().at(-1) === 'chunk'), 'they were to stop before the end');
     const more = memoryOf(parlor) - memory;
     assert.ok(more < 100 || process.env.ASAN_OPTIONS, /* it keeps what is freed */ `${more} MiB more`);
+    for (const s of slow.splice(8)) s.leave(); // what the kernel holds for all of them would take a while
     for (const s of slow) s.resume();
     for (const s of slow) {
       assert.equal(await s.over, 'end');
@@ -65,7 +66,7 @@ async function comeBack(url, left) {
 }
 
 test('S4 who takes no byte for server.write_timeout is cut, and comes back for the rest', async () => {
-  const model = await talkative(3.5 * 1024 * 1024); // more than the kernel takes, less than it may be behind
+  const model = await talkative(12 * 1024 * 1024); // more than the kernel takes
   const config = scriptedModels(model.base, ['talk']) + mute;
   const parlor = await startParlor({ PARLOR_SERVER_WRITE_TIMEOUT: '1s', PARLOR_LOG_LEVEL: 'error', TEST_KEY: 'k', ...direct }, { config });
   try {
@@ -79,6 +80,34 @@ test('S4 who takes no byte for server.write_timeout is cut, and comes back for t
     const all = await comeBack(turn.url, slow);
     assert.ok(textOf(all) === model.text, 'the whole text, once');
     assert.ok(all.at(-1).data.content === model.text);
+    assertInOrder(all);
+  } finally {
+    await parlor.remove();
+    model.stop();
+  }
+});
+
+test('S5 a client whose process is stopped is cut as well, and goes on after it', async () => {
+  const model = await talkative(12 * 1024 * 1024);
+  const config = scriptedModels(model.base, ['talk']) + mute;
+  const parlor = await startParlor({ PARLOR_SERVER_WRITE_TIMEOUT: '1s', PARLOR_LOG_LEVEL: 'error', TEST_KEY: 'k', ...direct }, { config });
+  try {
+    const turn = await held(parlor, 'asleep', { message: 'talk', model: 'talk' });
+    const curl = spawn('curl', ['-sN', turn.url], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const ended = new Promise((r) => curl.once('close', r));
+    let text = '';
+    curl.stdout.setEncoding('utf8').on('data', (d) => (text += d));
+    await until(() => text.includes('\n\n'), 'its first event');
+    curl.kill('SIGSTOP');
+    await turn.go();
+    await until(async () => (await dropped(parlor, 'stalled')) === 1, 'cut');
+    assert.equal(await turn.speaker.over, 'end');
+    await until(async () => (await metric(parlor, 'parlor_subscribers')) === 0, 'nothing is kept for it');
+    curl.kill('SIGCONT');
+    assert.notEqual(await ended, 0); // it knows that this was not the end
+    const events = blocks(text.slice(0, text.lastIndexOf('\n\n') + 2));
+    const all = await comeBack(turn.url, { events, last: () => events.at(-1).id });
+    assert.ok(textOf(all) === model.text, 'the whole text, once');
     assertInOrder(all);
   } finally {
     await parlor.remove();
@@ -153,7 +182,7 @@ test('S5 who has vanished without a goodbye is noticed', { skip: !possible && 'n
     const from = Date.now();
     tell('until ask | grep "subscribers 0"; do sleep 0.2; done; ask; echo noticed.');
     await hear('noticed', 120000);
-    assert.ok(Date.now() - from < 60000); // keepalive after 10 s, unacknowledged for 30 s; a little more on a busy machine
+    assert.ok(Date.now() - from < 45000); // a comment or keepalive after 10 s, unacknowledged for 32 s
     assert.match(said.slice(said.indexOf('vanished')), /^parlor_http_connections 1$/m); // that of the question
   } finally {
     process.kill(-shell.pid, 'SIGKILL'); // with all that it has started

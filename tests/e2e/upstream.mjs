@@ -43,8 +43,8 @@ export async function best(limit, measure, times = 8) {
   return all.at(-1) < limit ? all.at(-1) : `never below ${limit} ms: ${all}`;
 }
 
-/** A model service whose answer is `size` bytes of numbered lines, in large pieces and as fast as they are taken. */
-export async function talkative(size) {
+/** A model service whose answer is `size` bytes of numbered lines, in large pieces and as fast as they are taken; it may lack an end. */
+export async function talkative(size, { ends = true } = {}) {
   const lines = Array.from({ length: Math.ceil(size / 16384) }, (_, i) => `${i} `.padEnd(16383, '.') + '\n');
   const server = http.createServer((request, answer) => {
     request.resume().on('end', async () => {
@@ -53,9 +53,9 @@ export async function talkative(size) {
         const more = answer.write(`data: ${JSON.stringify({ choices: [{ index: 0, delta: { content } }] })}\n\n`);
         if (!more) await new Promise((r) => answer.once('drain', r));
       }
-      answer.end('data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n');
+      if (ends) answer.end('data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n');
     });
   });
   await new Promise((r) => server.listen(0, '127.0.0.1', r));
-  return { text: lines.join(''), base: () => `http://127.0.0.1:${server.address().port}/v1`, stop: () => server.close() };
+  return { text: lines.join(''), base: () => `http://127.0.0.1:${server.address().port}/v1`, stop: () => (server.close(), server.closeAllConnections()) };
 }

@@ -16,6 +16,7 @@
 #include <chrono>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 
 namespace parlor::testing {
@@ -93,6 +94,17 @@ public:
   bool until_terminator(std::chrono::milliseconds time = std::chrono::seconds{10}) {
     constexpr std::string_view end = "\r\n0\r\n\r\n";
     return until_true([&] { return std::string_view{text_}.ends_with(end); }, time);
+  }
+
+  /// Takes what there is, so many times with a pause between. False when nothing comes any more.
+  bool dawdle(int times, std::chrono::milliseconds pause) {
+    for (; times > 0; --times) {
+      auto have = text_.size();
+      if (!until_true([&] { return text_.size() > have; }, std::chrono::seconds{5}))
+        return false;
+      std::this_thread::sleep_for(pause);
+    }
+    return true;
   }
 
   template <class Done>

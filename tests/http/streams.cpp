@@ -120,6 +120,24 @@ TEST_CASE("S4 a peer that takes nothing is cut after the write timeout, and only
   CHECK(told.gone() == 1);
 }
 
+TEST_CASE("S4 who reads slowly is not taken for one who does not read") {
+  auto o = patient();
+  o.write_timeout = 1s;
+  served s{o};
+  signals told;
+  raw_client slow{s.port(), 4096}; // its kernel is far from having room for the next write
+  slow.send(get("/slow"));
+  auto v = stream(s, told);
+  for (int i = 0; i < 8; ++i)
+    v.exchange->push(piece(std::string(1 << 20, 'x')));
+  CHECK(slow.dawdle(40, 100ms));
+  CHECK(slow.text().size() < (1 << 20));
+  CHECK(told.gone() == 0);
+  CHECK(s.server().stats().stalled_total == 0);
+  CHECK(told.wait_gone()); // and now it takes nothing more
+  CHECK(s.server().stats().stalled_total == 1);
+}
+
 TEST_CASE("a whole answer is not cut while the peer takes some of it now and then") {
   auto o = patient();
   o.write_timeout = 1500ms;

@@ -105,6 +105,20 @@ TEST_CASE("a peer of a WebSocket that takes nothing is cut after the write timeo
   CHECK(reader.told.gone() == 0);
 }
 
+TEST_CASE("a peer of a WebSocket that reads slowly is not cut") {
+  auto o = patient();
+  o.write_timeout = 1s;
+  served s{o};
+  auto terms = roomy();
+  terms.ping_every = terms.pong_timeout = 500ms; // which it cannot answer before it has come
+  linked slow{s, terms, "", 4096};
+  flood(*slow.ours);
+  CHECK(slow.peer.dawdle(40, 100ms));
+  CHECK(slow.told.gone() == 0);
+  CHECK(slow.told.wait_gone()); // and now it takes nothing more
+  CHECK(s.server().stats().stalled_total == 1);
+}
+
 TEST_CASE("a backlog beyond the limit ends the WebSocket and is let go") {
   served s;
   http::websocket_options o;
