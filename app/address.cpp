@@ -63,4 +63,14 @@ bool is_sent_in_the_open(std::string_view base_url) {
   return !llm::is_local_name(host);
 }
 
+std::string without_secrets(std::string url) {
+  if (auto query = url.find('?'); query != url.npos)
+    url.replace(query + 1, url.npos, "***");
+  auto scheme = url.find("://");
+  auto from = scheme == url.npos ? 0 : scheme + 3;
+  if (auto at = url.substr(from, url.find_first_of("/?#", from) - from).rfind('@'); at != url.npos)
+    url.replace(from, at, "***");
+  return url;
+}
+
 } // namespace parlor

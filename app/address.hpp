@@ -19,4 +19,8 @@ std::string unsafe_listener(const settings& config);
 /// word and those that only a network's own servers know are of that network. Pure.
 bool is_sent_in_the_open(std::string_view base_url);
 
+/// An address of a service as it may be shown: what stands before its host and in its query may be
+/// a password. Pure.
+std::string without_secrets(std::string url);
+
 } // namespace parlor

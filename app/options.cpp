@@ -348,7 +348,7 @@ std::string show_config(const settings& s) {
       {"learning.max_images", n(s.learning.max_images)},
       {"learning.max_image_bytes", format_size(s.learning.max_image_bytes)},
       {"learning.keepalive", d(s.learning.keepalive)},
-      {"plan.external_url", s.plan.external_url},
+      {"plan.external_url", without_secrets(s.plan.external_url)},
       {"plan.tokens", s.plan.tokens ? "true" : "false"},
       {"plan.result_timeout", d(s.plan.result_timeout)},
       {"plan.stream_lifetime", d(s.plan.stream_lifetime)},
@@ -366,7 +366,7 @@ std::string show_config(const settings& s) {
            "\nkind = " + (p.kind == provider_kind::openai ? "\"openai\"" : "\"rehearsal\"") +
            "\nconcurrency = " + n(p.concurrency) + "\nqueue = " + n(p.queue) + "\n";
     if (!p.base_url.empty())
-      out += "base_url = " + toml_text(p.base_url) + "\n";
+      out += "base_url = " + toml_text(without_secrets(p.base_url)) + "\n";
     if (!p.api_key.empty())
       out += "api_key = \"***\"\n";
   }

@@ -4,6 +4,7 @@
 
 #include <sys/epoll.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <mutex>
@@ -18,11 +19,12 @@ namespace asio = boost::asio;
 namespace {
 constexpr std::size_t events_at_a_time = 128;
 constexpr int few = 4;
+constexpr auto until_next_address = std::chrono::milliseconds{1};
 } // namespace
 
 curl_loop::curl_loop(asio::io_context& io, std::size_t max_connections, step_taker one_by_one)
     : strand_{asio::make_strand(io)}, sockets_{strand_}, timer_{strand_},
-      one_by_one_{std::move(one_by_one)}, connect_timer_{strand_} {
+      one_by_one_{std::move(one_by_one)}, connect_timer_{strand_}, dial_timer_{strand_} {
   auto fd = ::epoll_create1(EPOLL_CLOEXEC);
   if (fd < 0)
     throw std::system_error{errno, std::system_category(), "epoll_create1"};
@@ -55,6 +57,8 @@ void curl_loop::add(std::shared_ptr<transfer> t, std::chrono::milliseconds conne
   auto* easy = t->easy();
   curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, &curl_loop::before_request);
   curl_easy_setopt(easy, CURLOPT_PREREQDATA, static_cast<void*>(t.get()));
+  curl_easy_setopt(easy, CURLOPT_SOCKOPTFUNCTION, &curl_loop::on_dial);
+  curl_easy_setopt(easy, CURLOPT_SOCKOPTDATA, static_cast<void*>(t.get()));
   transfers_.emplace(easy, t);
   connect_in_time(*t, connect_timeout);
   if (curl_multi_add_handle(multi_, easy) != CURLM_OK)
@@ -74,6 +78,7 @@ std::shared_ptr<transfer> curl_loop::take(CURL* easy) {
   auto t = std::move(found->second);
   transfers_.erase(found);
   t->unlink();
+  may_be_stuck_ = !connecting_.empty(); // another may have its place
   return t;
 }
 
@@ -87,6 +92,7 @@ void curl_loop::connect_in_time(transfer& t, std::chrono::milliseconds timeout) 
     --at;
   auto first = at == connecting_.begin();
   connecting_.insert(at, t);
+  may_be_stuck_ = true;
   if (first && (!connect_timer_out_ || connect_timer_.expiry() > t.connect_by_))
     wait_for_connections();
 }
@@ -116,10 +122,38 @@ void curl_loop::wait_for_connections() {
   });
 }
 
-int curl_loop::on_socket(CURL*, curl_socket_t fd, int what, void* self, void* known) {
+int curl_loop::on_dial(void* of, curl_socket_t, curlsocktype) {
+  static_cast<transfer*>(of)->dialled_ = true;
+  return CURL_SOCKOPT_OK;
+}
+
+/// libcurl 7.88 goes on to a name's next address when one refuses, but opens the socket only when
+/// it is called the next time, and asks for no such call. Whoever is connecting and has nothing to
+/// wait for is given one. It costs a look at all transfers; names with dead addresses are rare.
+void curl_loop::dial_on() {
+  auto stuck = [](const transfer& t) { return t.dialled_ && t.watched_ == 0; };
+  if (dial_timer_out_ || !may_be_stuck_)
+    return;
+  may_be_stuck_ = dial_timer_out_ = std::any_of(connecting_.begin(), connecting_.end(), stuck);
+  if (!dial_timer_out_)
+    return;
+  dial_timer_.expires_after(until_next_address);
+  dial_timer_.async_wait([weak = weak_from_this()](boost::system::error_code ec) {
+    auto loop = weak.lock();
+    if (!loop || ec)
+      return;
+    loop->dial_timer_out_ = false;
+    loop->act_on_all();
+  });
+}
+
+int curl_loop::on_socket(CURL* easy, curl_socket_t fd, int what, void* self, void* known) {
   auto& loop = *static_cast<curl_loop*>(self);
   auto epoll = loop.sockets_.native_handle();
-  if (what == CURL_POLL_REMOVE || what == CURL_POLL_NONE) {
+  auto gone = what == CURL_POLL_REMOVE || what == CURL_POLL_NONE;
+  if (gone == (known != nullptr)) // else it is only watched for something else
+    loop.count(easy, gone ? -1 : 1);
+  if (gone) {
     ::epoll_ctl(epoll, EPOLL_CTL_DEL, fd, nullptr);
     if (known)
       curl_multi_assign(loop.multi_, fd, nullptr);
@@ -199,10 +233,32 @@ void curl_loop::serve() {
 void curl_loop::act(curl_socket_t fd, int events) {
   int running = 0;
   curl_multi_socket_action(multi_, fd, events, &running);
+  acted();
+}
+
+void curl_loop::act_on_all() {
+  int running = 0;
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations" // there is no other way to it
+  curl_multi_socket_all(multi_, &running);
+#pragma GCC diagnostic pop
+  acted();
+}
+
+void curl_loop::acted() {
   for (auto& t : unsettled_)
     t->settle();
   unsettled_.clear();
   collect();
+  dial_on();
+}
+
+void curl_loop::count(CURL* easy, int change) {
+  if (connecting_.empty())
+    return;
+  may_be_stuck_ = may_be_stuck_ || change < 0;
+  if (auto found = transfers_.find(easy); found != transfers_.end())
+    found->second->watched_ += change;
 }
 
 void curl_loop::collect() {

@@ -40,6 +40,9 @@ public:
 private:
   friend class curl_loop;
   bool sent_ = false;
+  // While it has no connection:
+  bool dialled_ = false; // it has opened a socket
+  int watched_ = 0;      // so many are watched for it
   std::chrono::steady_clock::time_point connect_by_;
 };
 
@@ -74,9 +77,14 @@ private:
   static int on_socket(CURL*, curl_socket_t fd, int what, void* self, void*);
   static int on_timer(CURLM*, long timeout_ms, void* self);
   static int before_request(void* of, char*, char*, int, int);
+  static int on_dial(void* of, curl_socket_t fd, curlsocktype);
+  void dial_on();
   void wait();
   void serve();
   void act(curl_socket_t fd, int events);
+  void act_on_all();
+  void acted();
+  void count(CURL* easy, int change);
   void collect();
   void connect_in_time(transfer& t, std::chrono::milliseconds timeout);
   void wait_for_connections();
@@ -101,6 +109,9 @@ private:
   boost::intrusive::list<transfer, boost::intrusive::constant_time_size<false>> connecting_;
   loop_timer connect_timer_;
   bool connect_timer_out_ = false;
+  loop_timer dial_timer_;
+  bool dial_timer_out_ = false;
+  bool may_be_stuck_ = false; // one of those without a connection
   std::vector<std::shared_ptr<transfer>> unsettled_;
 };
 

@@ -20,6 +20,7 @@ namespace asio = boost::asio;
 constexpr std::size_t max_header_bytes = 64 << 10;
 constexpr std::size_t max_drain_bytes = 64 << 10;
 constexpr std::chrono::seconds drain_time{1};
+constexpr long dns_cache_seconds = 60;
 
 struct service {
   std::string key;
@@ -60,6 +61,12 @@ public:
     set(CURLOPT_WRITEDATA, static_cast<void*>(this));
     set(CURLOPT_HEADERFUNCTION, &exchange::on_header);
     set(CURLOPT_HEADERDATA, static_cast<void*>(this));
+    // An address that does not answer may take all the time of a first attempt, which is not told
+    // to share it out, as each later read of its answer would pay for that. The others look the
+    // name up anew, and leave time for its other addresses.
+    auto again = request.attempt > 1;
+    set(CURLOPT_CONNECTTIMEOUT_MS, again ? static_cast<long>(connect_timeout_.count()) : 0L);
+    set(CURLOPT_DNS_CACHE_TIMEOUT, again ? 0L : dns_cache_seconds);
   }
   ~exchange() override { service_->handles.put_back(easy_); }
 

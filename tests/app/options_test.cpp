@@ -102,6 +102,17 @@ TEST_CASE("a key goes over the internet encrypted, and is one line") {
             .find("unencrypted") != std::string::npos);
 }
 
+TEST_CASE("A4 an address is shown without what may be a password") {
+  for (auto [is, shown] : {std::pair{"https://api.openai.com/v1", "https://api.openai.com/v1"},
+                           {"http://me:pa@ss@host:1/v1", "http://***@host:1/v1"},
+                           {"http://token@host", "http://***@host"},
+                           {"http://host/a@b", "http://host/a@b"},
+                           {"http://host/?to=a@b#c", "http://host/?***"},
+                           {"https://u:p@[::1]/?key=k", "https://***@[::1]/?***"},
+                           {"", ""}})
+    CHECK(without_secrets(is) == shown);
+}
+
 TEST_CASE("a flag without its section is still near to the whole name") {
   CHECK(complaint([] { line("--listn=1"); }) ==
         "--listn: unknown option; did you mean --server.listen?");

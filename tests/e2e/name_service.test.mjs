@@ -200,7 +200,7 @@ test('U10 where the first address refuses, the second is found', { skip }, async
 for (const [model, what] of [['swallow', 'answer nothing'], ['refuse', 'refuse']])
   test(`U10 fifty addresses that all ${what} take no longer than one`, { skip }, async () => {
     const answer = await chat(model);
-    assert.match(answer.code, model === 'swallow' ? /^upstream_timeout$/ : /^upstream_(unreachable|timeout)$/);
+    assert.equal(answer.code, model === 'swallow' ? 'upstream_timeout' : 'upstream_unreachable');
     assert.equal(answer.status, answer.code === 'upstream_timeout' ? 504 : 502);
     assert.ok(answer.took < bound, `${answer.took} ms`);
     assert.equal((await chat('good')).status, 200);
