@@ -291,7 +291,7 @@ void conversation::start_next(effects& out, std::int64_t now) {
   lease_for(group, note, 1);
   auto e = make(event_kind::started, run.turn.header, now);
   group.push_back(store::task_started{run.turn.request.task_id, now, e->seq});
-  note.again = group;
+  note.insists = true;
   run.start_ticket = record(std::move(group), std::move(note), out);
   tell(std::move(e), run.start_ticket, out);
   begin_early(out, now);

@@ -65,7 +65,7 @@ using stage_name = std::shared_ptr<const std::string>;
 /// Make the group durable, then call durable() or refused() with the ticket.
 struct record_effect {
   std::uint64_t ticket;
-  store::fact_group group;
+  store::fact_group_ptr group;
   std::uint32_t after_ms = 0; // wait as long first: the disk was full
 };
 /// Tell every watcher. Effects of this kind come in the order of seq.
@@ -224,8 +224,7 @@ private:
     std::int64_t updated_at = 0;
     std::vector<std::uint64_t> cancel_promises;
     callers called;
-    std::uint64_t checkpoint_ticket = 0; // under way, with
-    task_log::pieces checkpointed;
+    std::uint64_t checkpoint_ticket = 0; // under way
     std::uint64_t stage_ticket = 0; // gates a stage's result that the next checkpoint will hold
     struct ending {
       outcome end;
@@ -251,7 +250,8 @@ private:
     errc why = errc::none;    // probe: the answer, unless the key is known
     std::string task;
     std::vector<std::uint64_t> promises; // accept: repeated requests; end: who cancelled
-    store::fact_group again;             // recorded again when the store was full
+    store::fact_group_ptr group;         // that was recorded
+    bool insists = false;                // it is recorded again when the store was full
   };
 
   task_header_ptr make_header(const turn_request& r, std::int64_t at) const;
@@ -267,6 +267,7 @@ private:
   void lease_for(store::fact_group& group, waiting_record& note, std::uint64_t ahead);
   void lease_more(effects& out);
   std::uint64_t record(store::fact_group group, waiting_record note, effects& out);
+  std::uint64_t record(store::fact_group_ptr group, waiting_record note, effects& out);
   void start_next(effects& out, std::int64_t now);
   void begin(effects& out, std::int64_t now);
   void begin_early(effects& out, std::int64_t now);
@@ -280,6 +281,7 @@ private:
   bool repeated(const turn_request& turn, std::uint64_t promise, effects& out);
   waiting_record* waiting_for(waiting_record::kind what, const std::string& task);
   void report_progress(effects& out, std::int64_t now);
+  static store::fact_group_ptr checkpoint_of(run_state& run, std::int64_t now);
   void record_stage(effects& out, std::int64_t now);
   void end_unstarted(turn_state t, errc why, std::vector<std::uint64_t> promises, effects& out,
                      std::int64_t now);

@@ -22,7 +22,12 @@ std::shared_ptr<event> conversation::make(event_kind kind, const task_header_ptr
 }
 
 std::uint64_t conversation::record(store::fact_group group, waiting_record note, effects& out) {
+  return record(std::make_shared<const store::fact_group>(std::move(group)), std::move(note), out);
+}
+
+std::uint64_t conversation::record(store::fact_group_ptr group, waiting_record note, effects& out) {
   auto ticket = next_ticket_++;
+  note.group = group;
   waiting_.emplace(ticket, std::move(note));
   out.push_back(record_effect{ticket, std::move(group)});
   return ticket;
@@ -45,7 +50,7 @@ void conversation::lease_more(effects& out) {
   store::fact_group group;
   waiting_record note{waiting_record::kind::lease};
   lease_for(group, note, ahead);
-  note.again = group; // events wait for it, the last perhaps, after which nobody asks again
+  note.insists = true; // events wait for it, the last perhaps, after which nobody asks again
   record(std::move(group), std::move(note), out);
 }
 
@@ -230,11 +235,15 @@ effects conversation::refused(std::uint64_t ticket, errc why, std::int64_t now) 
   disk_full_ = why == errc::store_full;
   auto note = std::move(i->second);
   waiting_.erase(i);
-  if (!note.again.empty()) {
+  if (note.insists) {
     // What a task does must be on disk in the end: tried again until there is room. What depends on
     // it waits.
-    note.settled = 0; // by now others may have leased more
-    auto group = note.again;
+    auto group = std::move(note.group);
+    if (std::exchange(note.settled, 0) !=
+        0) { // the last of them: by now others may have leased more
+      store::fact_group others{group->begin(), group->end() - 1};
+      group = std::make_shared<const store::fact_group>(std::move(others));
+    }
     auto again = record(std::move(group), std::move(note), out);
     std::get<record_effect>(out.back()).after_ms = full_disk_pause_ms;
     for (auto& p : outgoing_)
@@ -275,7 +284,8 @@ effects conversation::refused(std::uint64_t ticket, errc why, std::int64_t now) 
   if (note.what == waiting_record::kind::checkpoint && running_ &&
       running_->checkpoint_ticket == ticket) {
     running_->checkpoint_ticket = 0;
-    running_->log.put_back(std::move(running_->checkpointed));
+    auto& shown = std::get<store::task_checkpoint>(note.group->front());
+    running_->log.put_back({shown.text, shown.log});
     record_stage(out, now);
     conclude_running(out, now);
   }

@@ -88,11 +88,10 @@ void conversation::record_stage(effects& out, std::int64_t now) {
     return;
   auto& run = *running_;
   run.checkpoint_ticket = std::exchange(run.stage_ticket, 0);
-  run.checkpointed = run.log.take();
-  store::fact_group group{store::task_checkpoint{run.turn.request.task_id, now,
-                                                 run.checkpointed.text, run.checkpointed.entries}};
-  waiting_.at(run.checkpoint_ticket).again = group;
-  out.push_back(record_effect{run.checkpoint_ticket, std::move(group)});
+  auto& note = waiting_.at(run.checkpoint_ticket);
+  note.insists = true;
+  note.group = checkpoint_of(run, now);
+  out.push_back(record_effect{run.checkpoint_ticket, note.group});
 }
 
 effects conversation::called_back(const std::string& task, outside_news news, std::uint64_t promise,

@@ -130,11 +130,11 @@ effects conversation::attempt_ended(const std::string& task, std::uint32_t attem
 void conversation::record_usage(const turn_state& turn, const attempt_usage& of, effects& out,
                                 std::int64_t now, std::string model) {
   waiting_record note{waiting_record::kind::usage};
-  note.again = {store::usage_recorded{turn.header->id, of.attempt,
-                                      model.empty() ? turn.header->model : std::move(model), now,
-                                      of.used, of.error}};
-  auto group = note.again;
-  record(std::move(group), std::move(note), out);
+  note.insists = true;
+  record({store::usage_recorded{turn.header->id, of.attempt,
+                                model.empty() ? turn.header->model : std::move(model), now, of.used,
+                                of.error}},
+         std::move(note), out);
 }
 
 effects conversation::finished(const std::string& task, outcome end, std::string answer_extra,
@@ -217,13 +217,12 @@ void conversation::conclude(const turn_state& t, run_state::ending over, task_lo
   fact.task = t.request.task_id;
   fact.at = now;
   fact.seq = e->seq;
-  fact.end = end;
+  note.cancelled = end.status == task_status::cancelled;
+  note.called_back = end.finish_reason == by_callback;
+  fact.end = e->end = std::make_shared<const outcome>(std::move(end));
   fact.answer_extra = std::move(over.answer_extra);
   fact.text = std::move(shown.text);
   fact.log = std::move(shown.entries);
-  note.cancelled = end.status == task_status::cancelled;
-  note.called_back = end.finish_reason == by_callback;
-  e->end = std::make_shared<const outcome>(std::move(end));
   note.task = t.request.task_id;
   note.promises = std::move(promises);
   note.called = std::move(called);
@@ -231,7 +230,7 @@ void conversation::conclude(const turn_state& t, run_state::ending over, task_lo
   if (over.last) // a turn ends with a usage record, always
     group.push_back(store::usage_recorded{t.request.task_id, over.last->attempt, t.header->model,
                                           now, over.last->used, over.last->error});
-  note.again = group;
+  note.insists = true;
   if (!running_ && queue_.empty()) {
     // Nothing more is being said: what was leased and not used is given back with the same commit,
     // so that numbers go on without a gap however the server ends now.
@@ -242,16 +241,21 @@ void conversation::conclude(const turn_state& t, run_state::ending over, task_lo
   tell(std::move(e), ticket, out);
 }
 
+store::fact_group_ptr conversation::checkpoint_of(run_state& run, std::int64_t now) {
+  auto shown = run.log.take();
+  store::fact_group group;
+  group.emplace_back(store::task_checkpoint{run.turn.request.task_id, now, std::move(shown.text),
+                                            std::move(shown.entries)});
+  return std::make_shared<const store::fact_group>(std::move(group));
+}
+
 effects conversation::checkpoint(std::int64_t now) {
   effects out;
   if (!running_ || running_->log.empty() || running_->checkpoint_ticket != 0)
     return out;
   auto& run = *running_;
-  run.checkpointed = run.log.take();
   run.checkpoint_ticket =
-      record({store::task_checkpoint{run.turn.request.task_id, now, run.checkpointed.text,
-                                     run.checkpointed.entries}},
-             waiting_record{waiting_record::kind::checkpoint}, out);
+      record(checkpoint_of(run, now), waiting_record{waiting_record::kind::checkpoint}, out);
   return out;
 }
 

@@ -70,7 +70,7 @@ keeper_actor::behavior_type keeper(keeper_actor::stateful_pointer<keeper_state> 
                [self](const fact_group_ptr& group) -> caf::typed_response_promise<recorded_ptr> {
                  auto& s = self->state;
                  auto promise = self->template make_response_promise<recorded_ptr>();
-                 s.groups.push_back(*group);
+                 s.groups.push_back(group);
                  s.promises.push_back(promise);
                  if (s.groups.size() >= s.options.batch) {
                    s.commit();

@@ -41,7 +41,7 @@ struct keeper_state {
   alive counted;
   std::shared_ptr<store::writer> writer;
   keeper_options options;
-  std::vector<store::fact_group> groups;
+  std::vector<fact_group_ptr> groups;
   std::vector<caf::typed_response_promise<recorded_ptr>> promises;
   bool scheduled = false;
   bool broken = false;

@@ -52,13 +52,13 @@ void turn_ended(const event& e, std::string_view provider) {
           {"request_id", e.task->request_id}});
 }
 
-void committed(std::span<const store::fact_group> groups,
+void committed(std::span<const store::fact_group_ptr> groups,
                std::span<const store::group_result> results, double seconds) {
   std::size_t facts = 0;
   for (std::size_t i = 0; i < groups.size() && i < results.size(); ++i) {
-    facts += groups[i].size();
+    facts += groups[i]->size();
     if (results[i].what == store::group_result::kind::durable)
-      for (auto& f : groups[i])
+      for (auto& f : *groups[i])
         the_journal.facts[f.index()].fetch_add(1, std::memory_order_relaxed);
   }
   the_journal.commit_time.observe(seconds);

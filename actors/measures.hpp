@@ -88,7 +88,7 @@ inline void count_refusal(errc code) noexcept {
 /// The end of a turn has been told: counts it, and if it failed, says so.
 void turn_ended(const event& end, std::string_view provider);
 /// Groups became durable together.
-void committed(std::span<const store::fact_group> groups,
+void committed(std::span<const store::fact_group_ptr> groups,
                std::span<const store::group_result> results, double seconds);
 void store_trouble(journal_stats::op during, std::string_view error);
 

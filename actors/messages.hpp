@@ -170,7 +170,7 @@ struct posted {
 // -- store
 // --------------------------------------------------------------------------------------------
 
-using fact_group_ptr = std::shared_ptr<const store::fact_group>;
+using store::fact_group_ptr;
 struct recorded {
   store::group_result result;
   errc error = errc::none;

@@ -197,8 +197,7 @@ void session_state::record(record_effect&& r) {
                        record_again{std::make_shared<const record_effect>(std::move(r)), life});
     return;
   }
-  auto group = std::make_shared<store::fact_group>(std::move(r.group));
-  self->request(world->keeper, caf::infinite, fact_group_ptr{std::move(group)})
+  self->request(world->keeper, caf::infinite, std::move(r.group))
       .then(
           [this, ticket = r.ticket, then = life](const recorded_ptr& done) {
             if (!talk || life != then)

@@ -55,7 +55,7 @@ public:
   /// As a client would choose it: in no order at all.
   session_key named() { return {"", "user-" + random_base32(26)}; }
 
-  fact_group begin(const session_key& key, bool fresh, std::string& task) {
+  fact_group_ptr begin(const session_key& key, bool fresh, std::string& task) {
     ++now_;
     task = make_task_id(now_);
     task_accepted a;
@@ -73,11 +73,11 @@ public:
     g.push_back(seq_leased{key, a.seq + 1001, false});
     g.push_back(std::move(a));
     g.push_back(std::move(s));
-    return g;
+    return std::make_shared<const fact_group>(std::move(g));
   }
 
-  fact_group end(const session_key& key, const fact_group& begun) {
-    auto* accepted = std::get_if<task_accepted>(&begun[begun.size() - 2]);
+  fact_group_ptr end(const session_key& key, const fact_group_ptr& begun) {
+    auto* accepted = std::get_if<task_accepted>(&(*begun)[begun->size() - 2]);
     task_ended e;
     e.key = key;
     e.task = accepted->task;
@@ -95,15 +95,18 @@ public:
     auto said = log.take();
     e.text = said.text;
     e.log = said.entries;
-    e.end.status = task_status::completed;
-    e.end.content = e.text;
-    e.end.message_id = make_message_id();
-    e.end.finish_reason = "stop";
-    e.end.used = {20, tokens, true};
-    e.end.attempts = 1;
+    outcome end;
+    end.status = task_status::completed;
+    end.content = e.text;
+    end.message_id = make_message_id();
+    end.finish_reason = "stop";
+    end.used = {20, tokens, true};
+    end.attempts = 1;
     auto seq = e.seq;
-    usage_recorded u{e.task, 1, accepted->settings.model, e.at, e.end.used, errc::none};
-    return {std::move(e), std::move(u), seq_leased{key, seq, true}};
+    usage_recorded u{e.task, 1, accepted->settings.model, e.at, end.used, errc::none};
+    e.end = std::make_shared<const outcome>(std::move(end));
+    return std::make_shared<const fact_group>(
+        fact_group{std::move(e), std::move(u), seq_leased{key, seq, true}});
   }
 
 private:
@@ -164,7 +167,7 @@ private:
 /// second, a dozen of them share a commit. Then they end.
 void run_side_by_side(writer& w, turns& t, std::mt19937& dice) {
   constexpr std::size_t running = 500, together = 12;
-  std::vector<fact_group> begun, ended;
+  std::vector<fact_group_ptr> begun, ended;
   for (std::size_t i = 0; i < running; ++i) {
     std::string task;
     auto key = t.made();
@@ -177,7 +180,7 @@ void run_side_by_side(writer& w, turns& t, std::mt19937& dice) {
   std::shuffle(order.begin(), order.end(), dice);
   figures checkpoints, ends;
   auto in_commits = [&](figures& f, auto&& fact_of) {
-    std::vector<fact_group> groups;
+    std::vector<fact_group_ptr> groups;
     for (auto i : order) {
       groups.push_back(fact_of(i));
       if (groups.size() == together) {
@@ -191,8 +194,9 @@ void run_side_by_side(writer& w, turns& t, std::mt19937& dice) {
   const std::string text(650, 'x'), log(85, 'y');
   for (int second = 0; second < 30; ++second)
     in_commits(checkpoints, [&](std::size_t i) {
-      auto& e = std::get<task_ended>(ended[i].front());
-      return fact_group{task_checkpoint{e.task, e.at, text, log}};
+      auto& e = std::get<task_ended>(ended[i]->front());
+      return std::make_shared<const fact_group>(
+          fact_group{task_checkpoint{e.task, e.at, text, log}});
     });
   in_commits(ends, [&](std::size_t i) { return std::move(ended[i]); });
   checkpoints.print("of 500 running turns: checkpoints", together);
@@ -213,7 +217,7 @@ int main(int argc, char** argv) {
     std::vector<session_key> stored;
     std::vector<std::string> stored_tasks;
     while (stored.size() < stored_sessions) { // two turns each
-      std::vector<fact_group> begun, begun_again, ended, ended_again;
+      std::vector<fact_group_ptr> begun, begun_again, ended, ended_again;
       for (int i = 0; i < 50; ++i) {
         std::string task;
         stored.push_back(t.made());
@@ -239,7 +243,7 @@ int main(int argc, char** argv) {
         auto rounds = together == 1 ? 600 : together == 16 ? 200 : 100;
         for (int n = 0; n < rounds; ++n) {
           std::vector<session_key> keys;
-          std::vector<fact_group> begun, ended;
+          std::vector<fact_group_ptr> begun, ended;
           while (keys.size() < together) {
             auto fresh = asks != who::known;
             auto key = asks == who::made    ? t.made()

@@ -27,14 +27,14 @@ const Fact* in(const fact_group& group, const std::string& task) {
 // -- groups
 // -----------------------------------------------------------------------------------------
 
-std::vector<group_result> sqlite_writer::apply(std::span<const fact_group> groups) {
+std::vector<group_result> sqlite_writer::apply(std::span<const fact_group_ptr> groups) {
   std::vector<group_result> results;
   auto removed = false;
   transaction([&] {
     results.reserve(groups.size());
     for (auto& g : groups) {
-      results.push_back(record(g));
-      for (auto& f : g)
+      results.push_back(record(*g));
+      for (auto& f : *g)
         removed |= std::holds_alternative<session_removed>(f);
     }
   });
@@ -278,7 +278,7 @@ void sqlite_writer::on(const task_ended& f, const fact_group& group) {
     throw std::logic_error{"an open task has no session"};
   text += f.text;
   log += f.log;
-  auto& e = f.end;
+  auto& e = *f.end;
   auto kept = !e.message_id.empty();
   // What was said joins the history when its turn is over: questions stand before their answers.
   // OR FAIL: else SQLite keeps a copy of the pages, to undo a statement that may be of many rows.

@@ -18,7 +18,7 @@ public:
   sqlite_writer(const std::string& path, std::function<void()> on_close);
   ~sqlite_writer() override;
 
-  std::vector<group_result> apply(std::span<const fact_group> groups) override;
+  std::vector<group_result> apply(std::span<const fact_group_ptr> groups) override;
   std::size_t prune(std::int64_t tasks_before, std::int64_t keys_before,
                     std::size_t limit) override;
   void checkpoint() override;

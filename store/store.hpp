@@ -69,10 +69,10 @@ struct task_ended {
   std::string task;
   std::int64_t at = 0;
   std::uint64_t seq = 0;
-  outcome end;
-  std::string answer_extra; // `extra` of the answer's message: tool calls
-  std::string text;         // since the last checkpoint, all attempts
-  std::string log;          // since the last checkpoint
+  std::shared_ptr<const outcome> end; // never null
+  std::string answer_extra;           // `extra` of the answer's message: tool calls
+  std::string text;                   // since the last checkpoint, all attempts
+  std::string log;                    // since the last checkpoint
 };
 /// One ended attempt, always.
 struct usage_recorded {
@@ -100,6 +100,9 @@ using fact = std::variant<session_opened, seq_leased, task_accepted, task_starte
 
 /// Facts that hold together or not at all.
 using fact_group = std::vector<fact>;
+/// Shared by whoever recorded it, until that is known to be durable, and whoever writes it: it may
+/// hold megabytes.
+using fact_group_ptr = std::shared_ptr<const fact_group>;
 
 /// What became of a group.
 struct group_result {
@@ -216,7 +219,7 @@ public:
   virtual ~writer() = default;
   /// One transaction; durable when it returns. Throws store_error; then none of the groups is
   /// recorded.
-  virtual std::vector<group_result> apply(std::span<const fact_group> groups) = 0;
+  virtual std::vector<group_result> apply(std::span<const fact_group_ptr> groups) = 0;
   /// Removes ended tasks and idempotency keys that are older than these moments (wall clock, ms),
   /// at most `limit` of each, and returns how many. Call again while it returns `limit`.
   virtual std::size_t prune(std::int64_t tasks_before, std::int64_t keys_before,

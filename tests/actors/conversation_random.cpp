@@ -31,7 +31,7 @@ struct random_life {
 
   void commit_one() {
     auto& q = t.pending.empty() ? t.later : t.pending;
-    on_disk.push_back(q.front().group);
+    on_disk.push_back(*q.front().group);
     t.commit_one();
   }
 
@@ -84,8 +84,8 @@ struct random_life {
       if (below(12) == 0) {
         ++crashes;
         for (auto n = below(t.pending.size() + 1); n > 0; --n) { // what reached the disk
-          on_disk.push_back(t.pending.front().group);
-          t.disk.apply(t.pending.front().group);
+          on_disk.push_back(*t.pending.front().group);
+          t.disk.apply(*t.pending.front().group);
           t.pending.pop_front();
         }
         at_work = false;

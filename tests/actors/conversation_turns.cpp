@@ -43,7 +43,7 @@ TEST_CASE("the answer to a request comes before its first event") {
   talk t;
   auto p = t.submit("a");
   std::size_t before = 0;
-  auto e = t.c->durable(t.pending.front().ticket, t.disk.apply(t.pending.front().group), t.now);
+  auto e = t.c->durable(t.pending.front().ticket, t.disk.apply(*t.pending.front().group), t.now);
   for (auto& x : e) {
     if (std::holds_alternative<publish_effect>(x))
       ++before;

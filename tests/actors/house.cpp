@@ -279,7 +279,7 @@ void house::commit() {
     held_groups_.pop_front();
     auto r = std::make_shared<recorded>();
     try {
-      r->result = disk.apply({group.get(), 1}).front();
+      r->result = disk.apply({&group, 1}).front();
     } catch (const store::store_error& e) {
       r->error =
           e.what_kind == store::store_error::kind::full ? errc::store_full : errc::store_failed;

@@ -25,7 +25,7 @@ struct scripted_writer final : store::writer {
   int checkpoints = 0;
   std::vector<std::int64_t> tidied; // when
   std::pair<std::int64_t, std::int64_t> pruned_before;
-  std::vector<store::group_result> apply(std::span<const store::fact_group> groups) override {
+  std::vector<store::group_result> apply(std::span<const store::fact_group_ptr> groups) override {
     ++applies;
     before();
     return disk.apply(groups);

@@ -64,7 +64,7 @@ std::uint64_t total(const histogram& h) {
 
 /// A disk that is full, broken or well, as the test says.
 struct moody_disk final : store::writer {
-  std::vector<store::group_result> apply(std::span<const store::fact_group> groups) override {
+  std::vector<store::group_result> apply(std::span<const store::fact_group_ptr> groups) override {
     if (trouble)
       throw store::store_error{*trouble, "no space left"};
     return std::vector<store::group_result>(groups.size());

@@ -177,28 +177,28 @@ void model_disk::on(const store::task_ended& f) {
   t->log += f.log;
   t->ended_seq = f.seq;
   t->ended_at = f.at;
-  t->view.status = f.end.status;
-  t->view.end = std::make_shared<const outcome>(f.end);
+  t->view.status = f.end->status;
+  t->view.end = f.end;
   auto& s = sessions[t->key];
   // A question joins those of ended turns right before its answer; those of open ones come last.
   auto& all = s.history;
   auto asked = std::find_if(all.begin(), all.end(), [&](auto& m) { return m.id == t->message_id; });
   std::vector<history_message> joins{*asked};
   all.erase(asked);
-  if (!f.end.message_id.empty()) {
+  if (!f.end->message_id.empty()) {
     history_message h;
-    h.id = f.end.message_id;
-    h.said = {role::assistant, f.end.content, f.answer_extra};
+    h.id = f.end->message_id;
+    h.said = {role::assistant, f.end->content, f.answer_extra};
     h.task = f.task;
     h.at = f.at;
-    h.partial = f.end.status != task_status::completed;
+    h.partial = f.end->status != task_status::completed;
     joins.push_back(std::move(h));
     ++s.row.view.message_count;
   }
   auto open = std::find_if(all.begin(), all.end(),
                            [this](auto& m) { return open_task(m.task) != nullptr; });
   all.insert(open, joins.begin(), joins.end());
-  s.row.view.total_tokens += f.end.used.total();
+  s.row.view.total_tokens += f.end->used.total();
   touch(s, f.at, f.seq);
 }
 

@@ -4,7 +4,7 @@
 
 namespace parlor::test {
 
-std::vector<store::group_result> sim_disk::apply(std::span<const store::fact_group> groups) {
+std::vector<store::group_result> sim_disk::apply(std::span<const store::fact_group_ptr> groups) {
   using kind = store::store_error::kind;
   if (broken || full) {
     refused.push_back(now());
@@ -13,15 +13,15 @@ std::vector<store::group_result> sim_disk::apply(std::span<const store::fact_gro
   commits.push_back(groups.size());
   std::vector<store::group_result> results;
   for (auto& g : groups) {
-    results.push_back(data.apply(g));
+    results.push_back(data.apply(*g));
     if (results.back().what == store::group_result::kind::durable)
-      for (auto& f : g)
+      for (auto& f : *g)
         facts.push_back({now(), f});
   }
   return results;
 }
 
-std::vector<store::group_result> sim_writer::apply(std::span<const store::fact_group> groups) {
+std::vector<store::group_result> sim_writer::apply(std::span<const store::fact_group_ptr> groups) {
   return disk.apply(groups);
 }
 

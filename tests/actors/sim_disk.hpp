@@ -27,7 +27,7 @@ struct sim_disk {
   std::map<session_key, std::int64_t> numbers; // as the store gives sessions
   std::function<std::int64_t()> now = [] { return std::int64_t{0}; };
 
-  std::vector<store::group_result> apply(std::span<const store::fact_group> groups);
+  std::vector<store::group_result> apply(std::span<const store::fact_group_ptr> groups);
   /// When facts of this type were recorded, and the facts.
   template <class Fact>
   std::vector<std::pair<std::int64_t, Fact>> all() const {
@@ -44,7 +44,7 @@ struct sim_writer final : store::writer {
   sim_disk& disk;
   int prunes = 0;
   int checkpoints = 0;
-  std::vector<store::group_result> apply(std::span<const store::fact_group> groups) override;
+  std::vector<store::group_result> apply(std::span<const store::fact_group_ptr> groups) override;
   std::size_t prune(std::int64_t, std::int64_t, std::size_t) override;
   void checkpoint() override { ++checkpoints; }
 };

@@ -10,7 +10,7 @@ void talk::open() {
 
 void talk::crash(std::size_t reached) {
   for (std::size_t i = 0; i < reached && i < pending.size(); ++i)
-    disk.apply(pending[i].group);
+    disk.apply(*pending[i].group);
   pending.clear();
   later.clear();
   asked.clear(); // whoever waited has lost the connection
@@ -26,7 +26,7 @@ void talk::rest() {
 
 void talk::commit_one() {
   auto r = next_record();
-  auto result = disk.apply(r.group);
+  auto result = disk.apply(*r.group);
   if (!retired) // nobody is there any more to be told
     take(c->durable(r.ticket, result, now));
 }

@@ -48,11 +48,13 @@ TEST_CASE_METHOD(fixture, "a turn comes back whole after reopening", "[store]") 
   a.settings.passthrough = R"({"top_p":1})";
   a.settings.script = "fail:1";
   auto e = ended(alice, "t1", 3000, 12, "half", task_status::failed);
-  e.end.error = errc::upstream_timeout;
-  e.end.detail = "no bytes";
-  e.end.finish_reason = "stop";
-  e.end.attempts = 2;
-  e.end.history_dropped = 3;
+  change_end(e, [](outcome& end) {
+    end.error = errc::upstream_timeout;
+    end.detail = "no bytes";
+    end.finish_reason = "stop";
+    end.attempts = 2;
+    end.history_dropped = 3;
+  });
   e.answer_extra = R"({"tool_calls":[]})";
   auto epoch = disk->epoch();
   CHECK(epoch.size() == 8);
@@ -170,14 +172,16 @@ TEST_CASE_METHOD(fixture, "an open task shows its checkpoints", "[store]") {
   shown = log.take();
   e.text = shown.text;
   e.log = shown.entries;
-  e.end.content = std::string{"real t\0xt!", 10};
-  e.end.attempts = 2;
+  change_end(e, [](outcome& end) {
+    end.content = std::string{"real t\0xt!", 10};
+    end.attempts = 2;
+  });
   apply({{e}});
   reopen();
   auto done = r->find_task("tenant", "t1");
   REQUIRE(done);
   CHECK(done->text == std::string{"voidreal t\0xt!", 14});
-  CHECK(done->view.text == e.end.content);
+  CHECK(done->view.text == e.end->content);
   CHECK(done->view.progress == 100);
   auto header = std::make_shared<const task_header>();
   bool whole = false;
@@ -212,7 +216,7 @@ TEST_CASE_METHOD(fixture, "a batch of 64 groups adds up", "[store]") {
 
 TEST_CASE_METHOD(fixture, "an answer that is empty does not join the history", "[store]") {
   auto e = ended(alice, "t", 3, 3, "", task_status::cancelled);
-  e.end.message_id.clear();
+  change_end(e, [](outcome& end) { end.message_id.clear(); });
   apply({{session_opened{alice, 1, {}, {}}, accepted(alice, "t", 1, 1)}, {e}});
   CHECK(r->find_session(alice)->view.message_count == 1);
   CHECK(r->list_messages(alice, 10, "")->messages.size() == 1);

@@ -46,7 +46,12 @@ struct fixture {
     close();
     open();
   }
-  std::vector<group_result> apply(std::vector<fact_group> groups) { return w->apply(groups); }
+  std::vector<group_result> apply(std::vector<fact_group> groups) {
+    std::vector<fact_group_ptr> shared;
+    for (auto& g : groups)
+      shared.push_back(std::make_shared<const fact_group>(std::move(g)));
+    return w->apply(shared);
+  }
 
   folder dir;
   std::unique_ptr<store> disk;
@@ -78,15 +83,25 @@ inline task_ended ended(session_key key, std::string task, std::int64_t at, std:
                         task_status status = task_status::completed) {
   task_ended f;
   f.key = std::move(key);
-  f.end.status = status;
-  f.end.message_id = "msg_a_" + task;
+  outcome end;
+  end.status = status;
+  end.message_id = "msg_a_" + task;
   f.task = std::move(task);
   f.at = at;
   f.seq = seq;
   f.text = content;
-  f.end.content = std::move(content);
-  f.end.used = {3, 4, true};
+  end.content = std::move(content);
+  end.used = {3, 4, true};
+  f.end = std::make_shared<const outcome>(std::move(end));
   return f;
+}
+
+/// Changes how a task ended.
+template <class Change>
+void change_end(task_ended& f, Change change) {
+  auto end = *f.end;
+  change(end);
+  f.end = std::make_shared<const outcome>(std::move(end));
 }
 
 /// A session with one task that has ended.

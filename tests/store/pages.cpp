@@ -80,7 +80,7 @@ TEST_CASE_METHOD(fixture, "a page of long messages ends early", "[store]") {
 TEST_CASE_METHOD(fixture, "of a long history no more is loaded than may be sent", "[store]") {
   session_key key{"", "s"};
   auto unanswered = ended(key, "t1", 40, 12, "", task_status::failed);
-  unanswered.end.message_id.clear();
+  change_end(unanswered, [](outcome& end) { end.message_id.clear(); });
   apply({turn(key, "t0", 1, 1, std::string(100, 'a')),
          {accepted(key, "t1", 20, 10, std::string(5000, 'q'))},
          {unanswered},

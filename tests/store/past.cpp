@@ -97,8 +97,8 @@ struct random_past {
       auto f = ended(key, *running, e->at, e->seq, {});
       f.text = p.text;
       f.log = p.entries;
-      f.end.content = shown;
-      e->end = std::make_shared<const outcome>(f.end);
+      change_end(f, [this](outcome& end) { end.content = shown; });
+      e->end = f.end;
       groups.push_back({f});
       running.reset();
       return;
