@@ -52,16 +52,23 @@ answer_effect conversation::refuse(std::uint64_t promise, errc code) {
   return {promise, {code}, {}, {}, 0, false};
 }
 
-void conversation::remember(message asked, message answer) {
+void conversation::remember(const message& asked, const std::string& answer,
+                            std::string answer_extra) {
+  auto reach = window_bytes(limits_.token_budget);
+  if (asked.content.size() + answer.size() > reach) { // nor does a window reach beyond it
+    older_ += static_cast<std::int64_t>(history_.size()) + 2;
+    history_.clear();
+    return;
+  }
   auto images = asked.extra.starts_with('[');
-  history_.push_back(std::move(asked));
-  history_.push_back(std::move(answer));
+  history_.push_back(asked);
+  history_.push_back({role::assistant, answer, std::move(answer_extra)});
   if (images) // what is not sent any more needs no memory either
     fit_images(history_, limits_.image_bytes);
   // As far as it is loaded again; when a window is made, what it does not reach goes, too.
   std::size_t bytes = 0;
   auto first = history_.size();
-  for (; first > 0 && bytes <= window_bytes(limits_.token_budget); first -= 2)
+  for (; first > 0 && bytes <= reach; first -= 2)
     bytes += history_[first - 1].content.size() + history_[first - 2].content.size();
   history_.erase(history_.begin(), history_.begin() + static_cast<std::ptrdiff_t>(first));
   older_ += static_cast<std::int64_t>(first);
@@ -124,7 +131,7 @@ effects conversation::resume(std::int64_t now) {
         end.used = turn.spent;
         if (!end.content.empty()) {
           end.message_id = make_message_id();
-          remember(turn.request.said, {role::assistant, end.content, {}});
+          remember(turn.request.said, end.content, {});
           ++message_count_;
         }
         total_tokens_ += end.used.total();

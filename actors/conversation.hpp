@@ -256,7 +256,7 @@ private:
 
   task_header_ptr make_header(const turn_request& r, std::int64_t at) const;
   static answer_effect refuse(std::uint64_t promise, errc code);
-  void remember(message asked, message answer);
+  void remember(const message& asked, const std::string& answer, std::string answer_extra);
   attempt_usage interrupted(const turn_state& turn, const std::string& shown) const;
   std::shared_ptr<event> make(event_kind kind, const task_header_ptr& task, std::int64_t now);
   void tell(event_ptr e, std::uint64_t gate, effects& out);

@@ -187,7 +187,7 @@ void conversation::conclude_running(effects& out, std::int64_t now) {
   ++question_count_;
   if (!end.content.empty() || !run.over->answer_extra.empty()) {
     end.message_id = make_message_id();
-    remember(turn.request.said, {role::assistant, end.content, run.over->answer_extra});
+    remember(turn.request.said, end.content, run.over->answer_extra);
     ++message_count_;
   }
   turn.spent += end.used;

@@ -379,6 +379,22 @@ TEST_CASE("what is never sent again is not held, and is counted all the same") {
   CHECK(t.last("completed e")->end->history_dropped == 6);
 }
 
+TEST_CASE("an answer that no window holds is not held either, and nothing before it") {
+  session_limits l;
+  l.token_budget = 60;
+  talk t{l};
+  t.chat("a", "short", "short");
+  t.chat("b", "long", std::string(window_bytes(60) + 1, 'x'));
+  CHECK(t.c->at_rest().history.empty());
+  t.chat("c", "what?", "that");
+  CHECK(t.orders.back()->messages.size() == 1);
+  CHECK(t.last("completed c")->end->history_dropped == 4);
+  t.crash(); // as it is loaded again, too
+  t.chat("d", "what?", "that");
+  CHECK(t.orders.back()->messages.size() == 3);
+  CHECK(t.last("completed d")->end->history_dropped == 4);
+}
+
 TEST_CASE("only the first turn's system prompt counts") {
   talk t;
   auto first = t.turn("a");
