@@ -89,7 +89,11 @@ struct answer_effect {
   std::uint64_t accepted_seq = 0;
   bool replayed = false;
 };
-struct retire_effect {}; // the session is gone
+/// The session is gone, and with it the tasks that had not ended.
+struct retire_effect {
+  std::int64_t at; // ms since the epoch
+  std::vector<task_header_ptr> dropped;
+};
 using effect = std::variant<record_effect, publish_effect, run_effect, stop_effect,
                             hand_over_effect, answer_effect, retire_effect>;
 using effects = boost::container::small_vector<effect, 2>; // most often it is one

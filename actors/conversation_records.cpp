@@ -162,7 +162,8 @@ effects conversation::durable(std::uint64_t ticket, const store::group_result& r
       out.push_back(note.called_back ? yes(p) : refuse(p, errc::task_ended));
     trim();
     return out;
-  case waiting_record::kind::remove:
+  case waiting_record::kind::remove: {
+    retire_effect gone{now, {}};
     // What waits for another record is not told any more, and does not hold this up.
     outgoing_.erase(std::remove_if(outgoing_.begin(), outgoing_.end(),
                                    [&](auto& p) { return waiting_.contains(p.gate); }),
@@ -172,6 +173,10 @@ effects conversation::durable(std::uint64_t ticket, const store::group_result& r
       for (auto* promises : {&running_->cancel_promises, &running_->called.promises})
         for (auto p : *promises)
           out.push_back(refuse(p, errc::session_deleted));
+    if (running_)
+      gone.dropped.push_back(running_->turn.header);
+    for (auto& turn : queue_)
+      gone.dropped.push_back(turn.header);
     running_.reset();
     queue_.clear();
     if (note.promise != 0)
@@ -183,8 +188,9 @@ effects conversation::durable(std::uint64_t ticket, const store::group_result& r
         for (auto p : *promises)
           out.push_back(refuse(p, errc::session_deleted));
     }
-    out.push_back(retire_effect{});
+    out.push_back(std::move(gone));
     return out;
+  }
   case waiting_record::kind::lease:
   case waiting_record::kind::usage:
     break;

@@ -147,7 +147,7 @@ lobby_actor::behavior_type lobby(lobby_actor::stateful_pointer<lobby_state> self
     auto& s = self->state;
     for (auto& [key, e] : s.sessions)
       if (e.actor)
-        self->send_exit(e.actor, caf::exit_reason::kill);
+        self->send_exit(e.actor, m.reason);
     sessions_in_memory -= static_cast<std::int64_t>(s.sessions.size());
     s.keys.clear();
     s.resting.clear();

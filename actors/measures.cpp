@@ -15,7 +15,19 @@ std::string_view for_the_log(const outcome& end) {
   return end.error == errc::schema_violation ? detail.substr(0, detail.find(':')) : detail;
 }
 
+/// How long it took, ms.
+std::int64_t count(turn_stats::result result, const task_header& task, std::int64_t at) noexcept {
+  all_turns.by_result[result].fetch_add(1, std::memory_order_relaxed);
+  auto ms = std::max<std::int64_t>(0, at - task.created_at); // the wall clock may go back
+  all_turns.duration.observe(static_cast<double>(ms) / 1000);
+  return ms;
+}
+
 } // namespace
+
+void turn_dropped(const task_header& task, std::int64_t at) noexcept {
+  count(turn_stats::cancelled, task, at);
+}
 
 void turn_ended(const event& e, std::string_view provider) {
   if (!e.end || !e.task)
@@ -27,9 +39,7 @@ void turn_ended(const event& e, std::string_view provider) {
                 : end.status == task_status::cancelled ? turn_stats::cancelled
                 : late                                 ? turn_stats::timeout
                                                        : turn_stats::failed;
-  all_turns.by_result[result].fetch_add(1, std::memory_order_relaxed);
-  auto ms = std::max<std::int64_t>(0, e.at - e.task->created_at); // the wall clock may go back
-  all_turns.duration.observe(static_cast<double>(ms) / 1000);
+  auto ms = count(result, *e.task, e.at);
   if (e.task->kind == task_kind::external && end.status != task_status::cancelled) {
     auto add = [](counter& c, std::uint64_t n) { c.fetch_add(n, std::memory_order_relaxed); };
     auto good = end.status == task_status::completed;

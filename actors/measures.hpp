@@ -87,6 +87,8 @@ inline void count_refusal(errc code) noexcept {
 
 /// The end of a turn has been told: counts it, and if it failed, says so.
 void turn_ended(const event& end, std::string_view provider);
+/// A turn that ended with its session, `at` ms since the epoch: nobody is told of that by an event.
+void turn_dropped(const task_header& task, std::int64_t at) noexcept;
 /// Groups became durable together.
 void committed(std::span<const store::fact_group_ptr> groups,
                std::span<const store::group_result> results, double seconds);

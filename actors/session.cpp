@@ -179,6 +179,9 @@ void session_state::perform(effects es) {
     } else if (auto* a = std::get_if<answer_effect>(&e)) {
       answer(std::move(*a));
     } else { // retired: whoever asks next finds the store, where nothing is left
+      auto& gone = std::get<retire_effect>(e);
+      for (auto& task : gone.dropped)
+        turn_dropped(*task, gone.at);
       talk.reset();
       for (auto& [id, k] : std::exchange(promises, {})) // what waits for a past that is gone
         k.promise.deliver(refusal_answer(errc::session_not_found));
@@ -333,6 +336,9 @@ session_actor::behavior_type session(session_actor::stateful_pointer<session_sta
     }
     if (m.reason == caf::exit_reason::unhandled_exception)
       return; // an earlier worker's, which has reported its end
+    if (m.reason == caf::exit_reason::user_shutdown &&
+        s.talk) // the keeper is there until we are not
+      s.perform(s.talk->checkpoint(s.world->wall()));
     if (m.reason)
       self->quit(std::move(m.reason));
   });

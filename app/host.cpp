@@ -378,8 +378,12 @@ int serve(const settings& config) {
     }
     server->close_all();
     stop_actors();
-    // The keeper commits what is in its mailbox before it sees the exit message: they come in
-    // order.
+    // What sessions still have to say is in the keeper's mailbox when they have gone, and it
+    // commits that before it sees the exit message: they come in order.
+    for (auto late = std::chrono::steady_clock::now() + std::chrono::seconds{5};
+         stats_of(actor_kind::session).living.load() > 0 &&
+         std::chrono::steady_clock::now() < late;)
+      std::this_thread::sleep_for(std::chrono::milliseconds{1});
     caf::anon_send_exit(keep, caf::exit_reason::user_shutdown);
     caf::anon_send_exit(recall, caf::exit_reason::user_shutdown);
     boost::system::error_code ignored;

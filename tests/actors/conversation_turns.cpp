@@ -236,6 +236,7 @@ TEST_CASE("removal ends everything: no further event, everybody answered, number
   REQUIRE(t.answered(waiting));
   REQUIRE(t.answered(cancelling));
   REQUIRE(t.retired);
+  REQUIRE(t.dropped == 2); // what ran and what waited
   REQUIRE(t.kinds().back() == "session_deleted");
   REQUIRE(t.count("session_deleted") == 1);
   auto last = t.told.back()->seq;

@@ -70,9 +70,9 @@ void house::open() {
   time.settle();
 }
 
-void house::restart() {
+void house::restart(bool orderly) {
   door = nullptr;
-  caf::anon_send_exit(lobby, caf::exit_reason::user_shutdown);
+  caf::anon_send_exit(lobby, orderly ? caf::exit_reason::user_shutdown : caf::exit_reason::unknown);
   lobby = nullptr;
   time.settle();
   held_groups_.clear();

@@ -83,8 +83,8 @@ struct house {
   ~house();
   /// Begins, once the test has set up `world` and `options`.
   void open();
-  /// kill -9, and begin again with what is on the disk.
-  void restart();
+  /// kill -9, or an orderly stop, and begin again with what is on the disk.
+  void restart(bool orderly = false);
   void stop();
 
   static std::int64_t living(actor_kind k) { return stats_of(k).living.load(); }

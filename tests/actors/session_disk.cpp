@@ -91,6 +91,16 @@ TEST_CASE("a checkpoint that found no room is not lost") {
   REQUIRE(text == "one two three");
 }
 
+TEST_CASE("what was shown when the server stops in order is on the disk when it has") {
+  house h;
+  h.open();
+  h.submit("a");
+  h.say("a", "half a second old");
+  REQUIRE(h.disk.data.tasks.at("a").text.empty());
+  h.restart(true);
+  REQUIRE(h.disk.data.tasks.at("a").text == "half a second old");
+}
+
 TEST_CASE("a deletion that found no room is refused; what ran ends as cancelled, what waits runs") {
   house h;
   h.open();

@@ -30,6 +30,7 @@ struct talk {
   int stops = 0;
   std::vector<outside_news> handed_over; // to the running task
   bool retired = false;
+  std::size_t dropped = 0; // with it
 
   // -- the server's life ---
   void open();
@@ -85,7 +86,10 @@ private:
   void on(stop_effect&) { ++stops; }
   void on(hand_over_effect& h) { handed_over.push_back(std::move(h.news)); }
   void on(answer_effect& a);
-  void on(retire_effect&) { retired = true; }
+  void on(retire_effect& gone) {
+    retired = true;
+    dropped = gone.dropped.size();
+  }
 
   std::uint64_t next_promise_ = 1;
 };

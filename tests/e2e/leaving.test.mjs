@@ -173,6 +173,8 @@ for (const way of Object.keys(ways))
     test(`U11 U12 who waits for ${way} ${moment} is told that the session is deleted, and the call ends within a second`, async () => {
       const { id, task, call, asker } = await begin(way, model);
       const before = await measured(model);
+      const turns = () => metric(parlor, 'parlor_turns_total{result="cancelled"}');
+      const cancelled = await turns();
       const from = performance.now();
       assert.equal((await remove(`/api/sessions/${id}`)).status, 200);
       const took = await cut(call, from);
@@ -180,6 +182,7 @@ for (const way of Object.keys(ways))
       assert.equal(await asker.told, words.deleted[way]);
       // Its record goes with the session; that there was such a call stays in the metrics.
       await until(async () => (await measured(model)) === before + 1, 'it is measured');
+      assert.equal(await turns(), cancelled + 1);
       assert.deepEqual(usage(task), []);
       assert.equal((await fetch(`${parlor.url}/api/tasks/${task}/events`)).status, 404);
       asker.leave();
@@ -202,6 +205,7 @@ for (const way of Object.keys(ways))
         const { messages } = await get(`/api/sessions/${id}/messages`, own);
         assert.deepEqual(messages.map((m) => [m.content, m.partial]), [[body.message, false], [whole, false]]);
         assert.deepEqual(usage(task, own).map((u) => [u.error, u.asked]), [['interrupted', 1], ['none', 1]]);
+        assert.equal(usage(task, own)[0].said, said.length); // as far as it had come when it was stopped
       } finally {
         await own.remove();
       }
