@@ -5,6 +5,8 @@
 
 #include <boost/asio/post.hpp>
 
+#include <poll.h>
+
 namespace parlor::http {
 
 using error_code = boost::system::error_code;
@@ -48,6 +50,11 @@ void connection::late() {
   if ((phase_ == phase::head && (!in_.empty() || turn_ == 0)) || phase_ == phase::body) {
     set_deadline(server_->options.write_timeout);
     return fail(errc::request_timeout);
+  }
+  if (phase_ == phase::handling && !answered_) { // a peer that is not read from
+    pollfd peer{socket_.native_handle(), POLLRDHUP, 0};
+    if (poll(&peer, 1, 0) == 0)
+      return set_deadline(glance_every);
   }
   if (waiting_write_ && answered_) {
     auto again = progress_.look(socket_.native_handle(), server_->options.write_timeout);

@@ -58,6 +58,9 @@ private:
   void answered();
   void next_request();
 
+  /// How often it is looked whether a peer that is not read from is still there.
+  static constexpr auto glance_every = std::chrono::milliseconds{500};
+
   void late();
   void keep_alive();
   void close();

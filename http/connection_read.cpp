@@ -55,8 +55,13 @@ bool may_have_body(std::string_view method) {
 void connection::read() {
   // A peer that is being answered is read from, too: to notice when it goes. What it pipelines
   // meanwhile waits here up to a limit, and beyond it in the kernel.
-  if (closed_ || reading_ || (phase_ == phase::handling && in_.size() >= read_size))
+  if (closed_ || reading_)
     return;
+  if (phase_ == phase::handling && in_.size() >= read_size) {
+    if (!answered_)
+      set_deadline(glance_every);
+    return;
+  }
   reading_ = true;
   // Nothing is buffered for a connection that says nothing: wait, then read.
   socket_.async_wait(tcp::socket::wait_read, [me = shared_from_this()](error_code e) {

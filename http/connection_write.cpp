@@ -56,6 +56,7 @@ void connection::open(response head, std::string keepalive, std::uint64_t turn) 
   keepalive_ = server_->shared_text(std::move(keepalive));
   if (in_.empty())
     std::string{}.swap(in_);
+  deadline_ = 0;
   read(); // it had stopped if a lot was pipelined
   std::lock_guard lock{mutex_};
   if (head_only_)

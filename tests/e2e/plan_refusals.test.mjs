@@ -83,7 +83,7 @@ test('C3 foreign, forged and missing tokens are 403; the session is not touched'
   assert.equal((await callback(next, { data: { new: true } })).status, 200);
 });
 
-test('C3 bad callbacks: the documented status, and the task goes on', async () => {
+test('C3 J2 bad callbacks: the documented status, and the task goes on', async () => {
   server.external = () => 202;
   const id = fresh();
   const { callbackUrl } = (await start(server, id)).body;

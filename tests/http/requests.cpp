@@ -300,6 +300,35 @@ TEST_CASE("a peer that goes while its request is handled is noticed") {
   CHECK(eventually([&] { return s.server().stats().connections_open == 0; }));
 }
 
+TEST_CASE("H11 a peer that goes is noticed though it has pipelined more than is read") {
+  served s;
+  std::string much;
+  while (much.size() < 100'000)
+    much += get("/");
+  for (auto rst : {false, true}) {
+    signals told;
+    raw_client c{s.port()};
+    c.send(much);
+    auto v = s.next();
+    told.watch(v.exchange);
+    std::this_thread::sleep_for(700ms); // it has been looked at, and it is there
+    CHECK(told.gone() == 0);
+    c.leave(rst);
+    CHECK(told.wait_gone());
+  }
+  CHECK(eventually([&] { return s.server().stats().connections_open == 0; }));
+  raw_client stays{s.port()};
+  stays.send(much);
+  auto v = s.next();
+  std::this_thread::sleep_for(700ms);
+  v.exchange->open({}, {}); // what it is looked at for is over
+  v.exchange->push(piece("one"));
+  REQUIRE(stays.until("one"));
+  std::this_thread::sleep_for(1200ms);
+  v.exchange->push(piece("two"));
+  REQUIRE(stays.until("two"));
+}
+
 TEST_CASE("connections beyond the limit wait until one has gone") {
   auto o = patient();
   o.max_connections = 2;
