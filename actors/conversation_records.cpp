@@ -245,8 +245,8 @@ effects conversation::refused(std::uint64_t ticket, errc why, std::int64_t now) 
     // What a task does must be on disk in the end: tried again until there is room. What depends on
     // it waits.
     auto group = std::move(note.group);
-    if (std::exchange(note.settled, 0) !=
-        0) { // the last of them: by now others may have leased more
+    if (std::exchange(note.settled, 0) != 0) {
+      // What was given back, the last of them, is not: by now others may have leased more.
       store::fact_group others{group->begin(), group->end() - 1};
       group = std::make_shared<const store::fact_group>(std::move(others));
     }

@@ -179,8 +179,8 @@ struct begun {
   }
   std::shared_ptr<turn_gate> gate = std::make_shared<turn_gate>(0ms);
   turn_gate::clock::time_point now{1h};
+  std::vector<int> order; // which the last tickets add to as they go
   std::vector<turn_gate::ticket_ptr> tickets;
-  std::vector<int> order;
 };
 
 constexpr int abreast = turn_gate::abreast;
