@@ -64,6 +64,12 @@ keeper_actor::behavior_type keeper(keeper_actor::stateful_pointer<keeper_state> 
   auto& st = self->state;
   st.writer = std::move(writer);
   st.options = std::move(options);
+  self->set_exit_handler([self](caf::exit_msg& m) {
+    if (m.reason == caf::exit_reason::user_shutdown)
+      self->state.commit(); // what was there before: the message that would is behind this one
+    if (m.reason)
+      self->quit(std::move(m.reason));
+  });
   self->delayed_send(self, tidy_every, tidy_store{});
   return {
       observed(actor_kind::keeper, self,

@@ -20,7 +20,8 @@ struct keeper_options {
 };
 
 /// Commits what has queued up since the last commit: it never waits on purpose, so an idle store
-/// answers after one fsync, and a busy one shares it among up to `batch` groups.
+/// answers after one fsync, and a busy one shares it among up to `batch` groups. An exit message
+/// (user_shutdown) ends it behind the commit of all that came before.
 keeper_actor::behavior_type keeper(keeper_actor::stateful_pointer<struct keeper_state> self,
                                    std::shared_ptr<store::writer> writer, keeper_options options);
 

@@ -378,8 +378,8 @@ int serve(const settings& config) {
     }
     server->close_all();
     stop_actors();
-    // What sessions still have to say is in the keeper's mailbox when they have gone, and it
-    // commits that before it sees the exit message: they come in order.
+    // What sessions still have to say is in the keeper's mailbox when they have gone, before the
+    // exit message, with which it commits what is left.
     for (auto late = std::chrono::steady_clock::now() + std::chrono::seconds{5};
          stats_of(actor_kind::session).living.load() > 0 &&
          std::chrono::steady_clock::now() < late;)

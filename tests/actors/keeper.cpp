@@ -123,6 +123,16 @@ TEST_CASE("no commit takes more than a batch") {
   REQUIRE(b.answers.size() == 10);
 }
 
+TEST_CASE("what came before the keeper is told to end is committed") {
+  bench b;
+  b.open();
+  for (auto* room : {"a", "b"})
+    caf::anon_send(b.keep, fact_group_ptr{std::make_shared<const store::fact_group>(b.turn(room))});
+  caf::anon_send_exit(b.keep, caf::exit_reason::user_shutdown);
+  b.time.settle();
+  REQUIRE(b.disk.commits == std::vector<std::size_t>{2});
+}
+
 TEST_CASE("each of those committed together gets its own result") {
   bench b;
   b.open();
