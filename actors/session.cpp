@@ -336,9 +336,11 @@ session_actor::behavior_type session(session_actor::stateful_pointer<session_sta
     }
     if (m.reason == caf::exit_reason::unhandled_exception)
       return; // an earlier worker's, which has reported its end
-    if (m.reason == caf::exit_reason::user_shutdown &&
-        s.talk) // the keeper is there until we are not
+    if (m.reason == caf::exit_reason::user_shutdown && s.talk) {
+      // The server stops in order: the keeper commits what it is given until all sessions have
+      // gone.
       s.perform(s.talk->checkpoint(s.world->wall()));
+    }
     if (m.reason)
       self->quit(std::move(m.reason));
   });
